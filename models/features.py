@@ -18,6 +18,7 @@ INTERACTION_VOTES = ("useful", "funny", "cool")
 # they are computed over all reviews, those of the test split too.
 USER_YELPING_SINCE_SECONDS = "yelping_since_seconds"
 USER_NUM_ELITE_YEARS = "num_elite_years"
+USER_ELITE_YEARS = "elite_years"
 USER_NUM_FRIENDS = "num_friends"
 USER_FRIENDS = "friends"
 USER_COUNTS = (

@@ -1,8 +1,9 @@
 """Rows that come more than once, and ids that come without a row."""
 
+import numpy as np
 import polars as pl
 
-from components.yelp_example_gen import splits
+from components.yelp_example_gen import hashing, splits
 from models import features
 
 REPEATED_REVIEW_IDS = "repeated_review_ids"
@@ -28,21 +29,41 @@ def deduplicate_interactions(
     Returns:
       The rows that are kept, in their order, and how many were dropped for which reason.
     """
+    visit = [features.USER_ID, features.BUSINESS_ID]
+    visits_repeat = method != splits.GIVEN
+    counts = {REPEATED_REVIEW_IDS: 0, SUPERSEDED_REVIEWS: 0}
+    # Almost all rows are alone with their ids, which a look at the hashes tells.
+    may_repeat = _may_repeat(frame, [features.REVIEW_ID])
+    if visits_repeat:
+        may_repeat |= _may_repeat(frame, visit)
+    if not may_repeat.any():
+        return frame, counts
     index = "index"
-    ordered = frame.with_row_index(index).sort(
+    indexed = frame.with_row_index(index)
+    ordered = indexed.filter(may_repeat).sort(
         features.TIMESTAMP_SECONDS, features.REVIEW_ID, maintain_order=True
     )
     distinct = ordered.unique(
         [splits.GIVEN_SPLIT, features.REVIEW_ID], keep="last", maintain_order=True
     )
-    counts = {REPEATED_REVIEW_IDS: ordered.height - distinct.height, SUPERSEDED_REVIEWS: 0}
-    if method != splits.GIVEN:
-        latest = distinct.unique(
-            [features.USER_ID, features.BUSINESS_ID], keep="last", maintain_order=True
-        )
+    counts[REPEATED_REVIEW_IDS] = ordered.height - distinct.height
+    if visits_repeat:
+        latest = distinct.unique(visit, keep="last", maintain_order=True)
         counts[SUPERSEDED_REVIEWS] = distinct.height - latest.height
         distinct = latest
-    return distinct.sort(index).drop(index), counts
+    kept = pl.concat([indexed.filter(~may_repeat), distinct])
+    return kept.sort(index).drop(index), counts
+
+
+def _may_repeat(frame: pl.DataFrame, columns: list[str]) -> np.ndarray:
+    """Marks the rows whose values in some columns may be those of another row, `[height]` bool."""
+    hashes = np.zeros(frame.height, np.uint64)
+    for column in columns:
+        strings = frame[column].to_arrow(compat_level=pl.CompatLevel.oldest())
+        hashes = hashing.mix(hashes) ^ hashing.hash_strings(strings)
+    ordered = np.sort(hashes)
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    return np.isin(hashes, repeated) if len(repeated) else np.zeros(frame.height, bool)
 
 
 def complete_entities(

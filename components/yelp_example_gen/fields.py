@@ -13,6 +13,8 @@ MIN_TIMESTAMP_SECONDS = 946684800  # 2000-01-01
 MAX_TIMESTAMP_SECONDS = 4102444800  # 2100-01-01
 
 CLOSED_MINUTES = -1
+# How Yelp writes a list without entries.
+EMPTY_LISTS = ("", "None")
 _DAY_MINUTES = 24 * 60
 _EPOCH = datetime.datetime(1970, 1, 1)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d:\d\d:\d\d)?", re.ASCII)
@@ -37,16 +39,14 @@ def parse_timestamp(text: str) -> int:
 
 
 def split_names(text: str) -> list[str]:
-    """Splits `"a, b, c"`, keeps the order and drops repeats; `""` and `"None"` hold nothing."""
-    if text in {"", "None"}:
+    """Splits `"a, b, c"`, in its order; `""` and `"None"` hold nothing."""
+    if text in EMPTY_LISTS:
         return []
-    names = dict.fromkeys(name.strip() for name in text.split(", "))
-    names.pop("", None)
-    return list(names)
+    return [stripped for name in text.split(", ") if (stripped := name.strip())]
 
 
-def count_elite_years(text: str) -> int:
-    """Counts the distinct years in `"2012,2013"`.
+def parse_elite_years(text: str) -> list[int]:
+    """Reads the distinct years of `"2012,2013"`, ascending.
 
     Yelp writes 2020 as `20,20` in most of its releases.
 
@@ -54,16 +54,16 @@ def count_elite_years(text: str) -> int:
       ValueError: If something in the list is no year.
     """
     years = set()
-    parts = iter([part.strip() for part in text.split(",")] if text not in {"", "None"} else [])
+    parts = iter([] if text in EMPTY_LISTS else [part.strip() for part in text.split(",")])
     for part in parts:
         year = part + next(parts, "") if part == "20" else part
         if not _YEAR.fullmatch(year):
             raise ValueError(f"Expected years such as 2012,2013; got {text!r}.")
-        years.add(year)
-    return len(years)
+        years.add(int(year))
+    return sorted(years)
 
 
-def attribute_tokens(key: str, value: object) -> list[str]:
+def attribute_tokens(key: str, value: object) -> tuple[str, ...]:
     """Writes a business attribute as tokens `Key=value` and `Key.subkey=value`.
 
     Args:
@@ -77,14 +77,9 @@ def attribute_tokens(key: str, value: object) -> list[str]:
     Raises:
       ValueError: If the value is of another kind, such as a list.
     """
-    literal = _read_literal(value) if isinstance(value, str) else value
-    if not isinstance(literal, dict):
-        return _tokens(key, literal)
-    return [
-        token
-        for subkey, subvalue in literal.items()
-        for token in _tokens(f"{key}.{subkey}", subvalue)
-    ]
+    if isinstance(value, str):
+        return _literal_tokens(key, value)
+    return _value_tokens(key, value)
 
 
 def parse_day_hours(text: str) -> tuple[int, int]:
@@ -138,6 +133,11 @@ _parse_day_hours = functools.lru_cache(maxsize=4096)(parse_day_hours)
 
 
 @functools.lru_cache(maxsize=1 << 16)
+def _literal_tokens(key: str, text: str) -> tuple[str, ...]:
+    """Writes an attribute whose value is a literal, of which few are distinct."""
+    return _value_tokens(key, _read_literal(text))
+
+
 def _read_literal(text: str) -> object:
     """Evaluates a Python literal; a text that is none, such as `free`, stands for itself."""
     if len(text) > _MAX_LITERAL_CHARS:
@@ -150,14 +150,16 @@ def _read_literal(text: str) -> object:
         return text
 
 
-def _tokens(key: str, value: object) -> list[str]:
-    """Writes a value without parts as one token, or none.
+def _value_tokens(key: str, value: object) -> tuple[str, ...]:
+    """Writes a value, or each value of a dict, as a token.
 
     Raises:
-      ValueError: If the value has parts.
+      ValueError: If a value has parts of its own.
     """
-    if value is None or value == "":
-        return []
-    if not isinstance(value, str | int | float):
-        raise ValueError(f"Expected a string, number or bool for {key}; got {value!r}.")
-    return [f"{key}={value}"]
+    pairs = {key: value}
+    if isinstance(value, dict):
+        pairs = {f"{key}.{subkey}": subvalue for subkey, subvalue in value.items()}
+    for name, part in pairs.items():
+        if part is not None and not isinstance(part, str | int | float):
+            raise ValueError(f"Expected a string, number or bool for {name}; got {part!r}.")
+    return tuple(f"{name}={part}" for name, part in pairs.items() if part not in {None, ""})

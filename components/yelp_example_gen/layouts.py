@@ -5,7 +5,7 @@ Each layout is spelt out once, for all of its rows, and the values are copied in
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import google_crc32c
 import numpy as np
@@ -19,7 +19,8 @@ _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = _FIELD_1, _FIELD_2, _FIELD_3
 _NULL = -1
 _VARINT_LIMITS = (np.uint64(1) << np.arange(7, 64, 7, dtype=np.uint64)).astype(np.uint64)
 _FLOAT_BYTES = 4
-_MASK_DELTA = np.uint64(0xA282EAD8)
+_MASK_DELTA = np.uint32(0xA282EAD8)
+_CRC_BYTES = 4
 # A layout costs as much as the rows that it saves where it has fewer than about so many.
 _MIN_ROWS_PER_LAYOUT = 20
 
@@ -65,11 +66,17 @@ def encode_framed(table: pa.Table) -> bytes | None:
     groups = _group_by_layout(widths)
     if groups is None:
         return None
-    framed: list[bytes] = [b""] * table.num_rows
-    for rows in groups:
-        for row, record in zip(rows.tolist(), _encode_group(columns, rows), strict=True):
-            framed[row] = record
-    return b"".join(framed)
+    framed = [(rows, _encode_group(columns, rows)) for rows in groups]
+    sizes = np.zeros(table.num_rows, np.int64)
+    for rows, records in framed:
+        sizes[rows] = records.shape[1]
+    starts = sizes.cumsum() - sizes
+    output = np.empty(sizes.sum(), np.uint8)
+    for rows, records in framed:
+        size = records.shape[1]
+        places = np.ndarray(len(output) - size + 1, f"V{size}", output, strides=(1,))
+        places[starts[rows]] = records.view(f"V{size}").ravel()
+    return output.tobytes()
 
 
 def _group_by_layout(widths: np.ndarray) -> list[np.ndarray] | None:
@@ -95,8 +102,8 @@ def _group_by_layout(widths: np.ndarray) -> list[np.ndarray] | None:
     return np.split(np.argsort(layout, kind="stable"), counts.cumsum()[:-1])
 
 
-def _encode_group(columns: list[_Column], rows: np.ndarray) -> Iterator[bytes]:
-    """Encodes rows of one layout, in their order, each framed as a TFRecord."""
+def _encode_group(columns: list[_Column], rows: np.ndarray) -> np.ndarray:
+    """Encodes rows of one layout as TFRecords, `[len(rows), num_bytes]` uint8."""
     features = b""
     slots: list[tuple[int, int, _Column]] = []
     for column in columns:
@@ -105,11 +112,18 @@ def _encode_group(columns: list[_Column], rows: np.ndarray) -> Iterator[bytes]:
         if width > 0:
             slots.append((len(features) - width, width, column))
     example = _delimit(_FIELD_1, features)
-    records = np.tile(np.frombuffer(example, np.uint8), (len(rows), 1))
-    features_start = len(example) - len(features)
+    length = np.array([len(example)], "<u8").tobytes()
+    header = length + _masked_crcs([length]).tobytes()
+    framed = np.tile(np.frombuffer(header + example + bytes(_CRC_BYTES), np.uint8), (len(rows), 1))
+    features_start = len(header) + len(example) - len(features)
     for start, width, column in slots:
-        records[:, features_start + start :][:, :width] = column.slot_bytes(rows, width)
-    return _frame(records)
+        framed[:, features_start + start :][:, :width] = column.slot_bytes(rows, width)
+    data, size = framed.tobytes(), framed.shape[1]
+    records = (
+        data[start + len(header) : start + size - _CRC_BYTES] for start in range(0, len(data), size)
+    )
+    framed[:, -_CRC_BYTES:] = _masked_crcs(records).view(np.uint8).reshape(-1, _CRC_BYTES)
+    return framed
 
 
 def _spell_entry(column: _Column, width: int) -> bytes:
@@ -150,30 +164,7 @@ def _make_column(key: bytes, array: pa.Array) -> _Column:
     return _Column(key, kind, np.where(valid, widths, _NULL), values)
 
 
-def _frame(records: np.ndarray) -> Iterator[bytes]:
-    """Frames records of equal length: length, masked CRC, record, masked CRC.
-
-    Args:
-      records: `[num_records, num_bytes]` uint8.
-    """
-    num_records, num_bytes = records.shape
-    length = np.array([num_bytes], "<u8").tobytes()
-    header = length + _masked_crcs([length]).tobytes()
-    framed = np.empty((num_records, len(header) + num_bytes + 4), np.uint8)
-    framed[:, : len(header)] = np.frombuffer(header, np.uint8)
-    framed[:, len(header) : -4] = records
-    framed[:, -4:] = _masked_crcs(_split(records)).view(np.uint8).reshape(-1, 4)
-    return _split(framed)
-
-
-def _split(rows: np.ndarray) -> Iterator[bytes]:
-    """Splits `[num_rows, num_bytes]` uint8 into the bytes of each row."""
-    data, size = rows.tobytes(), rows.shape[1]
-    return (data[start : start + size] for start in range(0, len(data), size))
-
-
-def _masked_crcs(records: "Iterator[bytes] | list[bytes]") -> np.ndarray:
+def _masked_crcs(records: Iterable[bytes]) -> np.ndarray:
     """Computes TFRecord's masked CRC-32C of each record, `[num_records]` uint32."""
-    crcs = np.fromiter(map(google_crc32c.value, records), np.uint64)
-    rotated = crcs >> np.uint64(15) | crcs << np.uint64(17)
-    return (rotated + _MASK_DELTA).astype("<u4")
+    crcs = np.fromiter(map(google_crc32c.value, records), np.uint32)
+    return ((crcs >> 15 | crcs << 17) + _MASK_DELTA).astype("<u4")

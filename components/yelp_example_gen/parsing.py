@@ -3,16 +3,21 @@
 import collections
 import dataclasses
 import json
-from collections.abc import Iterable
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
-from components.yelp_example_gen import ranges, records, tables
+from components.yelp_example_gen import line_shapes, ranges, records, shaped_rows, tables
 
 _BOM = b"\xef\xbb\xbf"
 _MAX_SHOWN_BYTES = 1024
 _TRUNCATED = "truncated line"
+# How many lines are looked at for the shape of the others, and how many it takes to pay.
+_NUM_SAMPLES = 10
+_MIN_SHAPED_LINES = 100
+# Rows of Python objects are turned into columns before the garbage collector cares for them.
+_ROWS_PER_PART = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +59,9 @@ class _LoadError(records.RecordError):
 
 
 def parse_block(table: str, data: bytes, base_offset: int, damage: str = "") -> ParsedBlock:
-    """Parses a block line by line, so that only bad lines are rejected.
+    """Parses a block; only bad lines are rejected.
+
+    Lines of the shape that most lines have are read together, the others one by one.
 
     Args:
       table: The table that the lines are rows of.
@@ -63,63 +70,80 @@ def parse_block(table: str, data: bytes, base_offset: int, damage: str = "") -> 
       damage: Why the file can't be read beyond the block, or ""; becomes the reason of the line
         that it cuts, or one more reject.
     """
-    parsed = _parse_lines(table, data, base_offset, damage, ())
-    # A repeated key can't be seen in a parsed object, and looking for it in each line is slow.
-    needles = [f'"{key}"'.encode() for key in records.REQUIRED_FIELDS[table]]
-    if any(data.count(needle) > parsed.rows.num_rows for needle in needles):
-        parsed = _parse_lines(table, data, base_offset, damage, needles)
-    return parsed
-
-
-def _parse_lines(
-    table: str, data: bytes, base_offset: int, damage: str, needles: Iterable[bytes]
-) -> ParsedBlock:
-    """Parses a block's lines; `needles` are the quoted keys that may not be repeated."""
-    make_row = records.ROW_MAKERS[table]
-    rows: list[records.Row] = []
+    lines = line_shapes.locate_lines(data)
+    rows, row_lines = _read_shaped_lines(table, data, lines)
+    is_row = np.zeros(len(lines.starts), bool)
+    is_row[row_lines] = True
+    single_lines: list[int] = []
+    single_rows: list[records.Row] = []
+    parts = [rows]
     rejects: list[Reject] = []
     ignored: list[str] = []
     num_blank = 0
-    offset = base_offset
-    lines = data.split(b"\n")
-    unterminated = lines[-1]
-    if not unterminated:
-        lines.pop()
-    for position, line in enumerate(lines):
-        text = line.removeprefix(_BOM) if offset == 0 else line
+    for number in np.flatnonzero(~is_row).tolist():
+        start, end = int(lines.starts[number]), int(lines.ends[number])
+        line, offset = data[start:end], base_offset + start
         num_ignored = len(ignored)
         try:
-            if not text or text.isspace():
+            record = _load(table, line.removeprefix(_BOM) if offset == 0 else line)
+            if record is None:
                 num_blank += 1
             else:
-                rows.append(make_row(_load(text, needles), ignored))
+                single_rows.append(records.ROW_MAKERS[table](record, ignored))
+                single_lines.append(number)
+                if len(single_rows) == _ROWS_PER_PART:
+                    parts.append(_to_table(table, single_rows))
+                    single_rows.clear()
         except records.RecordError as error:
             reason = str(error)
-            is_cut = bool(unterminated) and position == len(lines) - 1
-            if is_cut and isinstance(error, _LoadError):
+            if end == len(data) and isinstance(error, _LoadError):
                 reason, damage = damage or _TRUNCATED, ""
             shown = line[:_MAX_SHOWN_BYTES].decode("utf-8", errors="replace")
             rejects.append(Reject(offset, reason, shown))
             del ignored[num_ignored:]
-        offset += len(line) + 1
     if damage:
         rejects.append(Reject(base_offset + len(data), damage, ""))
+    if single_lines:
+        rows = pa.concat_tables([*parts, _to_table(table, single_rows)])
+        rows = rows.take(np.argsort(np.concatenate([row_lines, single_lines]), kind="stable"))
     return ParsedBlock(
-        rows=_to_table(table, rows),
+        rows=rows,
         rejects=rejects,
-        num_lines=len(lines) + bool(damage),
+        num_lines=len(lines.starts) + bool(damage),
         num_blank=num_blank,
         ignored_fields=collections.Counter(ignored),
     )
 
 
-def _load(text: bytes, needles: Iterable[bytes]) -> records.Record:
-    """Parses a line that must hold one JSON object.
+def _read_shaped_lines(
+    table: str, data: bytes, lines: line_shapes.Lines
+) -> tuple[pa.Table, np.ndarray]:
+    """Reads the lines that have the shape of one of the first.
+
+    Returns:
+      Rows, and the numbers of their lines; none where this does not pay.
+    """
+    none = _to_table(table, []), np.zeros(0, np.int64)
+    if table not in shaped_rows.TABLES or len(lines.starts) < _MIN_SHAPED_LINES:
+        return none
+    bounds = zip(lines.starts[:_NUM_SAMPLES].tolist(), lines.ends.tolist(), strict=False)
+    shapes = (line_shapes.learn_shape(data[start:end]) for start, end in bounds)
+    shape = next(filter(None, shapes), None)
+    if shape is None:
+        return none
+    shaped = line_shapes.match_lines(data, lines, shape, ranges.MAX_LINE_BYTES)
+    return none if shaped is None else shaped_rows.make_rows(table, data, shaped) or none
+
+
+def _load(table: str, text: bytes) -> records.Record | None:
+    """Parses a line that must hold one JSON object; None if it is blank.
 
     Raises:
-      _LoadError: If it does not; the message is the reason.
+      _LoadError: If it is neither; the message is the reason.
       RecordError: If the object has a required field twice.
     """
+    if not text or text.isspace():
+        return None
     if len(text) > ranges.MAX_LINE_BYTES:
         raise _LoadError(f"line longer than {ranges.MAX_LINE_BYTES >> 20} MiB")
     try:
@@ -128,9 +152,9 @@ def _load(text: bytes, needles: Iterable[bytes]) -> records.Record:
         raise _LoadError(_explain(text, error)) from error
     if not isinstance(record, dict):
         raise _LoadError("not a JSON object")
-    for needle in needles:
-        if text.count(needle) > 1:
-            key = needle.decode().strip('"')
+    # The parser keeps the last of two values.
+    for key in records.REQUIRED_FIELDS[table]:
+        if text.count(f'"{key}"'.encode()) > 1:
             pairs = json.loads(text, object_pairs_hook=list)
             if sum(name == key for name, _ in pairs) > 1:
                 raise records.RecordError(f"{key}: given twice")

@@ -50,11 +50,13 @@ def review_row(record: Record, ignored: list[str]) -> Row:
 
 def user_row(record: Record, ignored: list[str]) -> Row:
     """Makes a row of the users; arguments and errors as `review_row`."""
+    elite_years = _convert(record, "elite", fields.parse_elite_years, ignored)
     friends = _convert(record, "friends", fields.split_names, ignored)
     return (
         _require_id(record, features.USER_ID),
         _convert(record, "yelping_since", _timestamp_in_range, ignored),
-        _convert(record, "elite", fields.count_elite_years, ignored),
+        None if elite_years is None else len(elite_years),
+        elite_years,
         None if friends is None else len(friends),
         friends,
         *(_count(record, key, ignored) for key in features.USER_COUNTS),
@@ -75,7 +77,8 @@ def business_row(record: Record, ignored: list[str]) -> Row:
         _degrees(record, "longitude", 180.0, ignored),
         _count(record, "is_open", ignored, 0, 1),
         price_range,
-        _convert(record, "categories", fields.split_names, ignored) or None,
+        list(dict.fromkeys(_convert(record, "categories", fields.split_names, ignored) or ()))
+        or None,
         attributes,
         opening_minutes,
         closing_minutes,
@@ -221,7 +224,7 @@ def _attributes(record: Record, ignored: list[str]) -> tuple[list[str] | None, i
     return tokens or None, price_range
 
 
-def _price_range(tokens: list[str], ignored: list[str]) -> int | None:
+def _price_range(tokens: tuple[str, ...], ignored: list[str]) -> int | None:
     """Returns the price range of 1 to 4 that the attribute's token tells."""
     level = tokens[0].partition("=")[2]
     if len(tokens) == 1 and level in {"1", "2", "3", "4"}:

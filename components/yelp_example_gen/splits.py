@@ -182,5 +182,6 @@ def _given_split(frame: pl.DataFrame, config: SplitOptions) -> pl.Expr:
 
 def _draw(frame: pl.DataFrame, seed: int) -> pl.Series:
     """Draws a number in [0, 1) for each interaction, whatever the order of the rows."""
-    hashes = hashing.hash_strings(frame[features.REVIEW_ID].to_numpy(), f"{seed % 2**64:016x}")
+    review_ids = frame[features.REVIEW_ID].to_arrow(compat_level=pl.CompatLevel.oldest())
+    hashes = hashing.mix(hashing.hash_strings(review_ids), seed)
     return pl.Series("draw", hashes / 2.0**64)

@@ -17,7 +17,8 @@ _GZIP_RATIO = 4
 # Where the user (business) file is missing, its ids come from the reviews: a fraction of their
 # bytes stands for the size that the table then has.
 _MENTIONS_RATIO = {tables.USERS: 1 / 8, tables.BUSINESSES: 1 / 64}
-_BUCKET_HASH_KEY = "t2rec bucket"
+# The splits draw with other seeds from the same hash.
+_BUCKET_SEED = -1
 
 
 class Piece(NamedTuple):
@@ -124,7 +125,7 @@ def _assign_buckets(ids: pa.ChunkedArray, num_buckets: int) -> np.ndarray:
     """
     if num_buckets == 1:
         return np.zeros(len(ids), np.int64)
-    hashes = hashing.hash_strings(ids.to_numpy(), _BUCKET_HASH_KEY)
+    hashes = hashing.mix(hashing.hash_strings(ids), _BUCKET_SEED)
     return (hashes % np.uint64(num_buckets)).astype(np.int64)
 
 

@@ -33,6 +33,7 @@ SCHEMAS = {
         (features.USER_ID, pa.string()),
         (features.USER_YELPING_SINCE_SECONDS, pa.int64()),
         (features.USER_NUM_ELITE_YEARS, pa.int64()),
+        (features.USER_ELITE_YEARS, _INTS),
         (features.USER_NUM_FRIENDS, pa.int64()),
         (features.USER_FRIENDS, _STRINGS),
         *((key, pa.int64()) for key in features.USER_COUNTS),

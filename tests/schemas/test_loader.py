@@ -8,6 +8,7 @@ _USER_KEYS = {
     features.USER_ID,
     features.USER_YELPING_SINCE_SECONDS,
     features.USER_NUM_ELITE_YEARS,
+    features.USER_ELITE_YEARS,
     features.USER_NUM_FRIENDS,
     features.USER_FRIENDS,
     *features.USER_COUNTS,
