@@ -1,12 +1,13 @@
-"""Runs the benchmarks: `python -m benchmarks [NAME ...]`, all of them by default."""
+"""Runs the benchmarks: all of them, or `python -m benchmarks NAME [OPTIONS]` one."""
 
 import sys
 
-from benchmarks import synth
+from benchmarks import ingest, synth
 
-BENCHMARKS = {"synth": synth.main}
+BENCHMARKS = {"ingest": ingest.main, "synth": lambda _: synth.main()}
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or BENCHMARKS:
-        print(f"== {name}")
-        BENCHMARKS[name]()
+    chosen = sys.argv[1:2] or list(BENCHMARKS)
+    for name in chosen:
+        print(f"== {name}", flush=True)
+        BENCHMARKS[name](sys.argv[2:])

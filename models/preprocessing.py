@@ -35,12 +35,12 @@ def preprocess_users(inputs: dict) -> dict:
       `user_id`, a `[batch, 1]` string tensor, and `numeric`, a `[batch, 19]` float32 tensor of
       z-scores: years on Yelp, logarithms of counts, and whether there is a profile at all.
     """
-    since = _dense(inputs[features.USER_YELPING_SINCE_SECONDS])
     counts = (features.USER_NUM_ELITE_YEARS, features.USER_NUM_FRIENDS, *features.USER_COUNTS)
-    columns = [since] + [tf.math.log1p(_dense(inputs[name])) for name in counts]
+    raw = _dense([inputs[name] for name in (features.USER_YELPING_SINCE_SECONDS, *counts)])
+    since = raw[:, :1]
     return {
         features.USER_ID: inputs[features.USER_ID],
-        NUMERIC: _z_scores(columns, indicators=[since]),
+        NUMERIC: _z_scores(tf.concat([since, tf.math.log1p(raw[:, 1:])], axis=1), flagged=since),
     }
 
 
@@ -55,17 +55,21 @@ def preprocess_businesses(inputs: dict) -> dict:
       z-scores and presence flags; `city`, a `[batch]` int64 tensor; `categories` and
       `attributes`, int64 `tf.SparseTensor`s of vocabulary positions.
     """
-    latitude = _dense(inputs[features.BUSINESS_LATITUDE_DEGREES])
-    longitude = _dense(inputs[features.BUSINESS_LONGITUDE_DEGREES])
-    price = _dense(inputs[features.BUSINESS_PRICE_RANGE])
-    is_open = _dense(inputs[features.BUSINESS_IS_OPEN])
+    position = _dense([
+        inputs[features.BUSINESS_LATITUDE_DEGREES],
+        inputs[features.BUSINESS_LONGITUDE_DEGREES],
+    ])
+    price_and_open = _dense([
+        inputs[features.BUSINESS_PRICE_RANGE],
+        inputs[features.BUSINESS_IS_OPEN],
+    ])
     week_hours = _week_hours(inputs)
     city = tf.sparse.to_dense(_column(inputs[features.BUSINESS_CITY]), default_value="")[:, 0]
     return {
         features.BUSINESS_ID: inputs[features.BUSINESS_ID],
         NUMERIC: _z_scores(
-            [latitude, longitude, price, is_open, week_hours],
-            indicators=[latitude, price, week_hours],
+            tf.concat([position, price_and_open, week_hours], axis=1),
+            flagged=tf.concat([position[:, :1], price_and_open[:, :1], week_hours], axis=1),
         ),
         CITY: _vocabulary(city, CITY, MAX_CITIES),
         CATEGORIES: _vocabulary(inputs[features.BUSINESS_CATEGORIES], CATEGORIES, MAX_CATEGORIES),
@@ -85,31 +89,53 @@ def _column(sparse: tf.SparseTensor) -> tf.SparseTensor:
     return tf.SparseTensor(first.indices, first.values, [sparse.dense_shape[0], 1])
 
 
-def _dense(sparse: tf.SparseTensor) -> tf.Tensor:
-    """Returns a `[batch]` float32 tensor with NaN where a row has no value."""
-    column = _column(tf.sparse.map_values(tf.cast, sparse, tf.float32))
-    return tf.sparse.to_dense(column, default_value=float("nan"))[:, 0]
+def _dense(columns: list[tf.SparseTensor]) -> tf.Tensor:
+    """Lays the first values of optional features side by side, NaN where a row has none.
+
+    All features together, as the graph is traced and loaded many times: its size is most of what
+    Transform costs on small data.
+
+    Args:
+      columns: Numeric features of one type, each of shape `[batch, any]`.
+
+    Returns:
+      A `[batch, len(columns)]` float32 tensor.
+    """
+    indices = tf.concat([column.indices for column in columns], axis=0)
+    values = tf.cast(tf.concat([column.values for column in columns], axis=0), tf.float32)
+    places = tf.repeat(
+        tf.range(len(columns), dtype=tf.int64), [tf.size(column.values) for column in columns]
+    )
+    is_first = indices[:, 1] < 1
+    where = tf.stack([indices[:, 0], places], axis=1)
+    return tf.tensor_scatter_nd_update(
+        tf.fill([columns[0].dense_shape[0], tf.constant(len(columns), tf.int64)], float("nan")),
+        tf.boolean_mask(where, is_first),
+        tf.boolean_mask(values, is_first),
+    )
 
 
 def _week_hours(inputs: dict) -> tf.Tensor:
-    """Returns the hours a week that each business is open, NaN where it gives none."""
+    """Returns a `[batch, 1]` tensor: hours a week that a place is open, NaN where it gives none."""
     opening = inputs[features.BUSINESS_OPENING_MINUTES]
     closing = inputs[features.BUSINESS_CLOSING_MINUTES]
     minutes = tf.sparse.map_values(
         lambda o, c: tf.cast(tf.where(o >= 0, c - o, 0), tf.float32), opening, closing
     )
-    hours = tf.reshape(tf.sparse.reduce_sum(minutes, axis=1), [-1]) / 60.0
-    return tf.where(tf.math.is_nan(_dense(opening)), float("nan"), hours)
+    hours = tf.reshape(tf.sparse.reduce_sum(minutes, axis=1), [-1, 1]) / 60.0
+    return tf.where(tf.math.is_nan(_dense([opening])), float("nan"), hours)
 
 
-def _z_scores(columns: list[tf.Tensor], indicators: list[tf.Tensor]) -> tf.Tensor:
-    """Stacks columns, scales each to mean 0 and variance 1, and appends presence flags.
+def _z_scores(raw: tf.Tensor, flagged: tf.Tensor) -> tf.Tensor:
+    """Scales columns to mean 0 and variance 1, and appends presence flags.
 
     The scaling is one analysis for all columns; it ignores NaN, which then becomes 0, the mean.
+
+    Args:
+      raw: `[batch, num_columns]` float32.
+      flagged: Those of the columns whose presence is told.
     """
-    raw = tf.stack(columns, axis=1)
     scaled = tft.scale_to_z_score(raw, elementwise=True)
     scaled = tf.where(tf.math.is_finite(scaled), scaled, 0.0)
     scaled = tf.clip_by_value(scaled, -MAX_Z_SCORE, MAX_Z_SCORE)
-    present = [tf.cast(tf.math.is_finite(column), tf.float32) for column in indicators]
-    return tf.concat([scaled, tf.stack(present, axis=1)], axis=1)
+    return tf.concat([scaled, tf.cast(tf.math.is_finite(flagged), tf.float32)], axis=1)

@@ -46,7 +46,9 @@ class QueryEncoder(tf.Module):
         batch = tf.shape(sums)[0]
         raw = {key: _sparse(value) for key, value in covariates.items()}
         raw[features.USER_ID] = tf.fill([batch, 1], "")
+        # The graph asks for the lists too, though it makes nothing of them.
         raw[features.USER_FRIENDS] = _sparse(tf.fill([batch], ""), missing="")
+        raw[features.USER_ELITE_YEARS] = _sparse(tf.fill([batch], tf.constant(-1, tf.int64)))
         numeric = self.transform(raw)[NUMERIC]
         return self.tower(query_inputs(numeric, sums, directions, counts, histories))
 

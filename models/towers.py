@@ -71,7 +71,13 @@ class QueryRetrievalBlock(tf.keras.layers.Layer):
         super().__init__(**kwargs)
         self._temperature = options.temperature
         self._hidden = hidden_layers(options.tower_widths, options.dropout)
-        self._direction = tf.keras.layers.Dense(options.embedding_dim)
+        # A user starts as their history alone; covariates earn their say. Without a history there
+        # must be some direction all the same: at zero its gradient has no bound.
+        self._direction = tf.keras.layers.Dense(
+            options.embedding_dim,
+            kernel_initializer="zeros",
+            bias_initializer=tf.keras.initializers.RandomNormal(stddev=0.02),
+        )
         self._popularity = tf.keras.layers.Dense(1, kernel_initializer="zeros")
         self._history_scale = self.add_weight("history_scale", initializer="ones")
 

@@ -82,7 +82,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     run = commands.add_parser("run", help="run the whole pipeline on this machine")
-    run.add_argument("--data", metavar="DIR", help="Yelp's JSON files; generated if left out")
+    run.add_argument(
+        "--data", metavar="PATH", action="append",
+        help="Yelp's tar, or a directory, file or pattern of its JSON files, also with {SPAN}; "
+        "again for newer data; generated if left out",
+    )  # fmt: skip
     run.add_argument("--root", metavar="DIR", required=True, help="where results go")
     _add_config(run)
     run.set_defaults(command=_run, takes_beam_options=True)
@@ -143,12 +147,16 @@ def _run(args: argparse.Namespace) -> int:
     settings = config.load_config(args.config, args.settings)
     _make_root(args.root)
     progress.log_to_file(os.path.join(args.root, "logs", "run.log"))
-    data = args.data or _generate(settings, os.path.join(args.root, "data"))
+    paths = args.data or [_generate(settings, os.path.join(args.root, "data"))]
+    from apache_beam.io import filesystems
+    from apache_beam.options.pipeline_options import PipelineOptions
 
-    from components.yelp_example_gen import inputs
+    from components.yelp_example_gen import inputs, places
 
+    # Some filesystems can't be asked for the data without their options.
+    filesystems.FileSystems.set_options(PipelineOptions(beam_options.beam_args(args.beam)))
+    data = places.pack_paths(paths)
     inputs.find_inputs(data, settings.split.method)  # Fails before the half minute of imports.
-    beam_options.beam_args(args.beam)
     console.note("loading TFX, about half a minute ...")
     from pipeline import local_runner
 

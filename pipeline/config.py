@@ -53,6 +53,17 @@ class Baselines(Options):
     retrieval: tuple[Literal["popularity"], ...] = ("popularity",)
 
 
+class Statistics(Options):
+    """How much of a table its statistics are computed from.
+
+    Attributes:
+      max_rows: Rows of a split at most: of a larger one, every n-th row is taken. A proportion
+        among m sampled rows is known within ±1/√m (95 %).
+    """
+
+    max_rows: Count = 100_000
+
+
 class Synthetic(Options):
     """The generated data of a run without `--data`.
 
@@ -76,7 +87,9 @@ class PipelineConfig(ModelOptions):
       baselines: What the model is compared with.
       gate: What blesses a model.
       index: What the approximate index must reach.
+      repeated_visits: Whether of a user's reviews of one business the latest is kept or all are.
       max_reject_fraction: The largest fraction of a table's lines that may be unusable.
+      statistics: How much of a table its statistics are computed from.
       synthetic: The generated data of a run without data.
     """
 
@@ -86,7 +99,9 @@ class PipelineConfig(ModelOptions):
     baselines: Baselines = Baselines()
     gate: Gate = Gate()
     index: Index = Index()
+    repeated_visits: Literal["latest", "all"] = "latest"
     max_reject_fraction: Annotated[float, pydantic.Field(ge=0.0, le=1.0)] = 0.01
+    statistics: Statistics = Statistics()
     synthetic: Synthetic = Synthetic()
 
     @pydantic.model_validator(mode="after")

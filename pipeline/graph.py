@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 from tfx import types
-from tfx.components import ExampleValidator, StatisticsGen, Transform
+from tfx.components import ExampleValidator, Transform
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base import base_node
 from tfx.orchestration import data_types
@@ -16,6 +16,7 @@ from components.candidate_indexer.component import CandidateIndexer
 from components.evaluator.component import Evaluator
 from components.pusher.component import Pusher
 from components.reporter.component import Reporter
+from components.statistics_gen.component import StatisticsGen
 from components.trainer.component import Trainer
 from components.yelp_example_gen.component import YelpExampleGen
 from models import features
@@ -33,7 +34,7 @@ class Inputs:
     """What a run is pointed at; a Kubeflow run gets these as parameters.
 
     Attributes:
-      data: Directory with the Yelp files.
+      data: Where the Yelp files are: one path, or a JSON list of several.
       serving_dir: Folder that blessed exports are pushed to.
       input_fingerprint: Names, sizes and times of the files, for the cache; "" if unknown.
       code_digest: Digest of the code, for the cache.
@@ -59,6 +60,7 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
     example_gen = YelpExampleGen(
         data=inputs.data,
         split_config=config.split.model_dump_json(),
+        repeated_visits=config.repeated_visits,
         max_reject_fraction=config.max_reject_fraction,
         input_fingerprint=inputs.input_fingerprint,
         code_digest=digest,
@@ -71,7 +73,10 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
             f"ImportSchemaGen.{table}"
         )
         statistics = StatisticsGen(
-            examples=examples, schema=schemas[table].outputs["schema"]
+            examples=examples,
+            schema=schemas[table].outputs["schema"],
+            max_rows=config.statistics.max_rows,
+            code_digest=digest,
         ).with_id(f"StatisticsGen.{table}")
         checks[table] = ExampleValidator(
             statistics=statistics.outputs["statistics"], schema=schemas[table].outputs["schema"]
@@ -150,6 +155,8 @@ def _transform(
         splits_config=transform_pb2.SplitsConfig(analyze=[features.ALL], transform=[features.ALL]),
         # The raw tables have their statistics already; those of the transformed ones cost as much.
         disable_statistics=True,
+        # It is for runs that analyse old and new spans together.
+        disable_analyzer_cache=True,
         # Not read by the hook: it puts the code into the cache key, which sees only its name.
         custom_config={"code_digest": code_digest},
     ).with_id(f"Transform.{table}")

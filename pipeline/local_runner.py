@@ -12,7 +12,8 @@ from tfx.orchestration.local import local_dag_runner
 
 from components import artifacts
 from components.reporter.executor import METRICS_FILE
-from components.yelp_example_gen.inputs import fingerprint
+from components.yelp_example_gen.inputs import find_inputs, fingerprint
+from components.yelp_example_gen.places import pack_paths, unpack_paths
 from pipeline import beam_options, graph, progress
 from pipeline.code_digest import code_digest
 from pipeline.config import PipelineConfig
@@ -61,7 +62,7 @@ def run(config: PipelineConfig, data: str, root: Root, beam: Sequence[str] = ())
 
     Args:
       config: What to do.
-      data: Directory with the Yelp files.
+      data: Where the Yelp files are, as `places.pack_paths` writes it.
       root: Where to do it.
       beam: Beam options from the command line.
 
@@ -73,9 +74,9 @@ def run(config: PipelineConfig, data: str, root: Root, beam: Sequence[str] = ())
       InputError: If the data can't be used.
     """
     inputs = graph.Inputs(
-        data=os.path.abspath(data) if "://" not in data else data,
+        data=pack_paths(unpack_paths(data)),
         serving_dir=root.serving,
-        input_fingerprint=fingerprint(data),
+        input_fingerprint=fingerprint(find_inputs(data, config.split.method)),
         code_digest=code_digest(),
     )
     nodes = graph.build_components(config, inputs)

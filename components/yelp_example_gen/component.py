@@ -26,6 +26,7 @@ class YelpExampleGen(base_beam_component.BaseBeamComponent):
         self,
         data: str | data_types.RuntimeParameter,
         split_config: str | data_types.RuntimeParameter = "{}",
+        repeated_visits: str | data_types.RuntimeParameter = "latest",
         max_reject_fraction: float | data_types.RuntimeParameter = 0.01,
         input_fingerprint: str | data_types.RuntimeParameter = "",
         code_digest: str | data_types.RuntimeParameter = "",
@@ -33,17 +34,19 @@ class YelpExampleGen(base_beam_component.BaseBeamComponent):
         """Declares the component; nothing is read yet.
 
         Args:
-          data: Directory on any Beam filesystem with `yelp_academic_dataset_review.json`, `_user`
-            and `_business`, each plain or `.gz`; the latter two may be missing.
+          data: Where Yelp's files are, on any Beam filesystem: a directory, a file, a tar, or a
+            pattern, possibly with `{SPAN}`; or a JSON list of such, the newest data last.
           split_config: `models.options.SplitOptions` as JSON.
+          repeated_visits: `latest` or `all`: which of a user's reviews of one business are kept.
           max_reject_fraction: The largest fraction of a table's lines that may be unusable.
-          input_fingerprint: What `inputs.fingerprint` says of the data; part of the cache key.
+          input_fingerprint: What `inputs.fingerprint` says of the inputs; part of the cache key.
           code_digest: A digest of the code; part of the cache key.
         """
         super().__init__(
             spec=spec.YelpExampleGenSpec(**{
                 spec.DATA_KEY: data,
                 spec.SPLIT_CONFIG_KEY: split_config,
+                spec.REPEATED_VISITS_KEY: repeated_visits,
                 spec.MAX_REJECT_FRACTION_KEY: max_reject_fraction,
                 spec.INPUT_FINGERPRINT_KEY: input_fingerprint,
                 spec.CODE_DIGEST_KEY: code_digest,

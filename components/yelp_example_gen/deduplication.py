@@ -13,28 +13,26 @@ UNKNOWN_IDS = "unknown_ids"
 
 
 def deduplicate_interactions(
-    frame: pl.DataFrame, method: str
+    frame: pl.DataFrame, keeps_visits: bool
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """Keeps one interaction a review id, and the user's latest one a business.
 
-    Of rows with the same review id the latest is kept, then the last of the input; of a user's
-    reviews of a business the latest, then the one with the larger review id. Under the split method
-    `given` only repeated review ids within one input file are dropped.
+    Of rows with the same review id in one given split the latest is kept, then the last of the
+    input; of a user's reviews of a business the latest, then the one with the larger review id.
 
     Args:
       frame: Interactions in the order of the input, all those of each of their users, with the
         column `given_split`.
-      method: The split method.
+      keeps_visits: Whether all of a user's reviews of a business are kept.
 
     Returns:
       The rows that are kept, in their order, and how many were dropped for which reason.
     """
     visit = [features.USER_ID, features.BUSINESS_ID]
-    visits_repeat = method != splits.GIVEN
     counts = {REPEATED_REVIEW_IDS: 0, SUPERSEDED_REVIEWS: 0}
     # Almost all rows are alone with their ids, which a look at the hashes tells.
     may_repeat = _may_repeat(frame, [features.REVIEW_ID])
-    if visits_repeat:
+    if not keeps_visits:
         may_repeat |= _may_repeat(frame, visit)
     if not may_repeat.any():
         return frame, counts
@@ -47,7 +45,7 @@ def deduplicate_interactions(
         [splits.GIVEN_SPLIT, features.REVIEW_ID], keep="last", maintain_order=True
     )
     counts[REPEATED_REVIEW_IDS] = ordered.height - distinct.height
-    if visits_repeat:
+    if not keeps_visits:
         latest = distinct.unique(visit, keep="last", maintain_order=True)
         counts[SUPERSEDED_REVIEWS] = distinct.height - latest.height
         distinct = latest

@@ -13,6 +13,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.yelp_example_gen import (
+    input_files,
     inputs,
     spec,
     splits,
@@ -26,6 +27,7 @@ from components.yelp_example_gen import (
 from models import features
 
 _STAGING = "staging"
+_ALL_VISITS = "all"
 _LOG = logging.getLogger("t2rec")
 
 _OUTPUT_KEYS = {
@@ -54,8 +56,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         Args:
           input_dict: Empty.
           output_dict: `interactions`, `users` and `businesses` (Examples), `rejects` (Rejects).
-          exec_properties: `data`, `split_config` (JSON), `max_reject_fraction`; the others only
-            tell TFX's cache whether the inputs or the code have changed.
+          exec_properties: `data`, `split_config` (JSON), `repeated_visits` and
+            `max_reject_fraction`; the others only tell TFX's cache whether the inputs or the code
+            have changed.
 
         Raises:
           ConfigError: If the split config is not valid.
@@ -64,6 +67,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         split_config = splits.read_options(exec_properties[spec.SPLIT_CONFIG_KEY])
+        # Making a pipeline hands its options to the filesystems, of which some need them.
+        pipeline = self._make_beam_pipeline()
         files = inputs.find_inputs(exec_properties[spec.DATA_KEY], split_config.method)
         examples = {
             table: artifact_utils.get_single_instance(output_dict[key])
@@ -84,7 +89,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             split_dirs=split_dirs,
             rejects_dir=rejects.uri,
             staging_dir=staging_dir,
-            num_buckets=staging.count_buckets(files),
+            num_buckets=staging.count_buckets(input_files.expect_contents(files)),
+            keeps_visits=exec_properties[spec.REPEATED_VISITS_KEY] == _ALL_VISITS,
         )
         made_dirs = [path for by_split in split_dirs.values() for path in by_split.values()]
         # A run that was killed may have left files of another plan.
@@ -92,7 +98,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         for path in (staging_dir, *made_dirs, rejects.uri):
             fileio.makedirs(path)
         try:
-            with self._make_beam_pipeline() as pipeline:
+            with pipeline:
                 _ = pipeline | "IngestFiles" >> transforms.IngestFiles(plan)
             tally = _read_tally(staging_dir)
             results = summary.summarize(tally, files, split_config)
@@ -142,6 +148,13 @@ def _log_summary(results: dict[str, Any]) -> None:
         f"{results['num_users']:,}",
         f"{results['num_businesses']:,}",
     )
+    for table in ("users", "businesses"):
+        num_unknown = results[f"unknown_{table}"]
+        if num_unknown:
+            _LOG.info("%s %s are known from reviews only", f"{num_unknown:,}", table)
+    for kind, count in results["duplicates"].items():
+        if count:
+            _LOG.info("dropped %s %s", f"{count:,}", kind.replace("_", " "))
     for table, counts in results["tables"].items():
         if not counts["files"]:
             _LOG.info("no file of %s: they are known by their ids only", table)

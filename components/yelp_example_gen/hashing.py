@@ -27,7 +27,7 @@ def hash_strings(strings: pa.Array | pa.ChunkedArray) -> np.ndarray:
     # Words may reach beyond the last string.
     buffer = np.zeros(offsets[-1] + _WORD_BYTES, np.uint8)
     buffer[: offsets[-1]] = np.frombuffer(data, np.uint8, offsets[-1]) if data else 0
-    words = np.ndarray(offsets[-1] + 1, "<u8", buffer, strides=(1,))
+    words: np.ndarray = np.ndarray(offsets[-1] + 1, "<u8", buffer, strides=(1,))
     lengths = np.diff(offsets)
     hashes = mix(lengths.astype(np.uint64))
     rows = np.flatnonzero(lengths)

@@ -1,171 +1,291 @@
 """The input files: which are expected, which are there, and whether they have changed."""
 
+import collections
 import dataclasses
 import hashlib
-import os
+import posixpath
+from collections.abc import Iterable, Iterator, Sequence
 
-from apache_beam.io import filesystems
-
-from components.yelp_example_gen import splits, storage, tables
+from components.yelp_example_gen import (
+    archives,
+    explanations,
+    file_names,
+    gzips,
+    input_files,
+    places,
+    splits,
+    storage,
+    tables,
+)
+from components.yelp_example_gen.input_files import CompressedTar, Input, InputFile
 from models import errors, features
 
-_SUFFIXES = (".json", ".json.gz")
-_NUM_LISTED_NAMES = 8
+_SPLIT_ORDER = ("", *features.INTERACTION_SPLITS)
 
 
 @dataclasses.dataclass(frozen=True)
-class InputFile:
-    """Describes one JSON-lines file.
-
-    Attributes:
-      path: Where it lies, on any Beam filesystem.
-      table: The table its lines are rows of.
-      split: The split its rows are given to, or "" where the split is computed.
-      size_bytes: Its size as stored.
-      modified_seconds: When it was last changed, Unix time.
-    """
+class _Place:
+    """Holds what there is at a path: inputs, and the names of all files."""
 
     path: str
-    table: str
-    split: str
-    size_bytes: int
-    modified_seconds: float
-
-    @property
-    def name(self) -> str:
-        """The file's name without its directory."""
-        return self.path.rsplit("/", 1)[-1]
-
-    @property
-    def is_gzip(self) -> bool:
-        """Whether the name says that it is compressed."""
-        return self.name.endswith(".gz")
+    found: Sequence[Input]
+    names: list[str]
 
 
-def find_inputs(data: str, method: str) -> tuple[InputFile, ...]:
+def find_inputs(data: str, method: str) -> tuple[Input, ...]:
     """Finds the files of all tables.
 
     Args:
-      data: The directory with Yelp's JSON-lines files.
+      data: Where they are, as `places.pack_paths` writes it: directories, files, tars, patterns;
+        rows of later ones supersede those of earlier ones.
       method: The split method; `given` asks for one review file a split.
 
     Returns:
-      The review file (or files: train, eval, test), then the user and the business file where
-      they are there.
+      The inputs in the order of their rows: by path as given, and in each place the reviews (of
+      train, eval, test), then the users, then the businesses.
 
     Raises:
-      InputError: If a file that is needed is missing, or there both plain and compressed.
+      InputError: If a place can't be read or holds nothing of use, if a file that is needed is
+        missing, or there twice.
     """
     given = method == splits.GIVEN
-    wanted = features.INTERACTION_SPLITS if given else ("",)
-    reviews = [_find(data, tables.INTERACTIONS, split) for split in wanted]
-    missing = [
-        split
-        for split, file in zip(wanted, reviews, strict=True)
-        if file is None and split != features.EVAL
-    ]
+    found_at = []
+    for path in places.unpack_paths(data):
+        try:
+            found_at += _look_at(path, given)
+        except errors.InputError:
+            raise
+        except Exception as error:  # Each filesystem has errors of its own.
+            raise errors.InputError(explanations.explain_unreachable(path, error)) from error
+    found = [file for place in found_at for file in place.found]
+    _check_repeats(found)
+    missing = _missing_splits(found, given)
     if missing:
-        raise errors.InputError(_explain_missing(data, missing, given))
-    found = [file for file in reviews if file is not None]
-    if given and len(found) < len(reviews):
-        found[0] = dataclasses.replace(found[0], split=splits.TRAIN_AND_EVAL)
-    others = [_find(data, table, "") for table in (tables.USERS, tables.BUSINESSES)]
-    return (*found, *(file for file in others if file is not None))
+        raise errors.InputError(
+            explanations.explain_missing(
+                {place.path: place.names for place in found_at}, missing, given
+            )
+        )
+    num_name_parts = _count_name_parts([file.path for file in found])
+    return tuple(dataclasses.replace(file, num_name_parts=num_name_parts) for file in found)
 
 
-def fingerprint(data: str) -> str:
+def fingerprint(files: Iterable[Input]) -> str:
     """Digests names, sizes and modification times of the input files.
 
     Args:
-      data: The directory with Yelp's JSON-lines files.
+      files: The inputs.
 
     Returns:
       64 hexadecimal digits that change when an input file does.
-
-    Raises:
-      InputError: If there is no such directory or no review file in it.
     """
-    found = [
-        _find(data, table, split)
-        for table in tables.SCHEMAS
-        for split in ("", *features.INTERACTION_SPLITS)
-        if table == tables.INTERACTIONS or not split
-    ]
-    files = [file for file in found if file is not None]
-    if not any(file.table == tables.INTERACTIONS for file in files):
-        raise errors.InputError(_explain_missing(data, [""], given=False))
     lines = [f"{file.name} {file.size_bytes} {file.modified_seconds!r}" for file in files]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
-def _stem(table: str, split: str) -> str:
-    """Names a file without its suffix."""
-    kind = tables.FILE_KINDS[table]
-    return f"yelp_academic_dataset_{kind}" + (f".{split}" if split else "")
-
-
-def _find(data: str, table: str, split: str) -> InputFile | None:
-    """Finds a file in either of its two forms.
+def _look_at(pattern: str, given: bool) -> list[_Place]:
+    """Looks at the places that a path or a pattern means.
 
     Raises:
-      InputError: If both forms are there, or the filesystem can't be asked.
+      InputError: If there is none, or it holds nothing of use.
     """
-    stem = _stem(table, split)
-    try:
-        paths = [storage.join(data, stem + suffix) for suffix in _SUFFIXES]
-        paths = [path for path in paths if filesystems.FileSystems.exists(path)]
-    except (ValueError, OSError) as error:
+    is_pattern = places.is_pattern(pattern)
+    paths = places.expand(pattern) if is_pattern else [pattern]
+    looked_at = [_open_place(path, given, is_pattern) for path in paths]
+    if any(place.found for place in looked_at):
+        return looked_at
+    if not looked_at:
         raise errors.InputError(
-            f"Expected a local directory or one that Beam can reach; {data} is not ({error}). "
-            "Check the path, its access rights and that the packages for its filesystem are there."
-        ) from error
-    if len(paths) > 1:
-        raise errors.InputError(
-            f"Expected either {stem}.json or {stem}.json.gz in {data}, found both; remove one."
+            f"{explanations.expect([], given)}; nothing matches {pattern}. Check the pattern."
         )
-    if not paths:
-        return None
-    metadata = filesystems.FileSystems.get_filesystem(paths[0]).metadata(paths[0])
-    return InputFile(
-        path=paths[0],
-        table=table,
-        split=split,
-        size_bytes=metadata.size_in_bytes,
-        modified_seconds=metadata.last_updated_in_seconds,
+    raise errors.InputError(
+        explanations.explain_missing({place.path: place.names for place in looked_at}, [], given)
     )
 
 
-def _explain_missing(data: str, missing: list[str], given: bool) -> str:
-    """Says what was expected, what the directory holds and what to do."""
-    names = [f"{_stem(tables.INTERACTIONS, split)}.json[.gz]" for split in missing]
-    expected = f"Expected a directory with {' and '.join(names)}"
-    if given:
-        expected += " (split.method is given)"
-    held = _list_names(data)
-    if held is None and filesystems.FileSystems.exists(data):
-        return f"{expected}; {data} is a file. Unpack it and pass the directory."
-    if held is None:
-        return f"{expected}; there is nothing at {data}. Check the path."
-    if not held:
-        return f"{expected}; {data} is empty. Put Yelp's JSON files there."
-    shown = ", ".join(held[:_NUM_LISTED_NAMES])
-    if len(held) > _NUM_LISTED_NAMES:
-        shown += f" and {len(held) - _NUM_LISTED_NAMES} more"
-    remedy = "Put the file there under that name, or pass the directory that holds it."
-    split_names = {_stem(tables.INTERACTIONS, features.TRAIN) + suffix for suffix in _SUFFIXES}
-    plain_names = {_stem(tables.INTERACTIONS, "") + suffix for suffix in _SUFFIXES}
-    if not given and split_names & set(held):
-        remedy = "Set split.method to given to use the review files of each split."
-    elif given and plain_names & set(held):
-        remedy = "Set split.method to temporal, random or leave_last to split the one review file."
-    return f"{expected}; {data} holds {shown}. {remedy}"
+def _open_place(path: str, given: bool, is_matched: bool) -> _Place:
+    """Finds the inputs in a directory or a tar, or the one that a file is.
+
+    Raises:
+      InputError: If there is nothing, or nothing that can be read.
+    """
+    names = storage.list_names(path)
+    if names is not None:
+        return _open_directory(path, names, given)
+    if not storage.exists(path):
+        raise errors.InputError(
+            f"{explanations.expect([], given)}; there is nothing at {path}. Check the path."
+        )
+    name = posixpath.basename(path)
+    content = file_names.classify(name, chosen=True)
+    if content:
+        found = [_describe(path, content)] if content.is_wanted(given) else []
+        return _Place(path, found, [name])
+    if is_matched and not name.endswith(explanations.ARCHIVE_SUFFIXES):
+        return _Place(path, [], [name])
+    return _open_archive(path, given)
 
 
-def _list_names(data: str) -> list[str] | None:
-    """Lists what a directory holds; None where there is no such directory."""
-    # Beam lists a local directory by walking the whole tree below it, which could be a home.
-    if os.path.isdir(data):
-        return sorted(os.listdir(data))
-    matches = filesystems.FileSystems.match([storage.join(data, "*")])
-    names = [metadata.path.rsplit("/", 1)[-1] for metadata in matches[0].metadata_list]
-    return sorted(names) or None
+def _open_directory(path: str, names: dict[str, bool], given: bool) -> _Place:
+    """Finds the inputs in a directory.
+
+    Raises:
+      InputError: If there is a directory in the place of a file.
+    """
+    contents = {name: content for name in names if (content := file_names.classify(name))}
+    for name in contents:
+        if names[name]:
+            raise errors.InputError(
+                f"Expected {name} in {path} to be a file; it is a directory. Put the file itself "
+                f"there, or pass {storage.join(path, name, '*.json')} if its files are named for "
+                "their table."
+            )
+    found = [
+        _describe(storage.join(path, name), content)
+        for name, content in contents.items()
+        if content.is_wanted(given)
+    ]
+    return _Place(path, _in_order(found), list(names))
+
+
+def _open_archive(path: str, given: bool) -> _Place:
+    """Finds the inputs in a tar.
+
+    Raises:
+      InputError: If the file is none.
+    """
+    metadata = _probe(path)
+    name = posixpath.basename(path)
+    with storage.open_raw(path) as stream:
+        header = stream.read(archives.HEADER_BYTES)
+        if header.startswith(archives.GZIP_MAGIC):
+            size, modified = metadata
+            return _Place(path, [CompressedTar(path, given, size, modified)], [name])
+        if header.startswith(archives.ZIP_MAGIC):
+            raise errors.InputError(
+                f"{explanations.expect([], given)}; {path} is a zip. Unzip it, then pass the tar "
+                "or the directory that comes out."
+            )
+        if not archives.is_tar(header):
+            raise errors.InputError(
+                f"{explanations.expect([], given)}; {path} is a file, but neither a tar nor named "
+                "for reviews, users or businesses. Pass Yelp's tar, or name the file as Yelp does."
+            )
+        stream.seek(0)
+        return _list_tar(path, metadata, archives.walk_members(stream, metadata[0]), given)
+
+
+def _list_tar(
+    path: str, metadata: tuple[int, float], walk: Iterator[archives.Member], given: bool
+) -> _Place:
+    """Finds the inputs in a tar by its headers; damage is that of the last input before it."""
+    size_bytes, modified_seconds = metadata
+    found: list[InputFile] = []
+    names: list[str] = []
+    damage = ""
+    try:
+        for member in walk:
+            names.append(member.name)
+            content = file_names.classify(posixpath.basename(member.name))
+            if content and content.is_wanted(given):
+                stored_bytes = max(0, min(member.size_bytes, size_bytes - member.offset))
+                found.append(
+                    InputFile(
+                        path=path,
+                        table=content.table,
+                        split=content.split,
+                        size_bytes=stored_bytes,
+                        modified_seconds=modified_seconds,
+                        member=member.name,
+                        start=member.offset,
+                    )
+                )
+    except gzips.DamageError as error:
+        damage = str(error)
+    if found:
+        found[-1] = dataclasses.replace(found[-1], damage=damage)
+    return _Place(path, _in_order(found), names + [f"({damage})"] * bool(damage))
+
+
+def _describe(path: str, content: file_names.Content) -> InputFile:
+    """Describes a file that can be read."""
+    size_bytes, modified_seconds = _probe(path)
+    return InputFile(path, content.table, content.split, size_bytes, modified_seconds)
+
+
+def _probe(path: str) -> tuple[int, float]:
+    """Makes sure that a file can be read; returns its size and its modification time.
+
+    Raises:
+      InputError: If it can't.
+    """
+    try:
+        metadata = storage.describe(path)
+        with storage.open_raw(path) as stream:
+            stream.read(1)
+    except Exception as error:  # Each filesystem has errors of its own.
+        raise errors.InputError(
+            f"Expected a file that can be read at {path}; got {type(error).__name__}: {error}. "
+            "Check its access rights."
+        ) from error
+    return metadata.size_in_bytes, metadata.last_updated_in_seconds
+
+
+def _in_order(files: Iterable[InputFile]) -> list[InputFile]:
+    """Orders the files of one place: by table, split and name."""
+    order = list(tables.SCHEMAS)
+    return sorted(
+        files,
+        key=lambda file: (
+            order.index(file.table),
+            _SPLIT_ORDER.index(file.split),
+            file_names.sort_key(file.name),
+        ),
+    )
+
+
+def _check_repeats(found: Sequence[Input]) -> None:
+    """Refuses a file that is there twice: both plain and compressed, or named by two paths.
+
+    Raises:
+      InputError: If there is one.
+    """
+    counts = collections.Counter(
+        (file.path, file.start if isinstance(file, InputFile) else 0) for file in found
+    )
+    for (path, _), count in counts.items():
+        if count > 1:
+            raise errors.InputError(
+                f"Expected each file once; {path} is meant by {count} of the paths given as data. "
+                "Name it once."
+            )
+    whole = {
+        storage.join(file.path, file.member) if file.member else file.path
+        for file in found
+        if isinstance(file, InputFile)
+    }
+    for path in sorted(whole):
+        if f"{path}.gz" in whole:
+            folder, name = posixpath.split(path)
+            raise errors.InputError(
+                f"Expected either {name} or {name}.gz in {folder}, found both; remove one."
+            )
+
+
+def _missing_splits(found: Sequence[Input], given: bool) -> list[str]:
+    """Lists the splits whose reviews are missing; what a compressed tar has shows later."""
+    if any(isinstance(file, CompressedTar) for file in found):
+        return []
+    reviews = [file for file in found if isinstance(file, InputFile)]
+    have = {file.split for file in reviews if file.table == tables.INTERACTIONS}
+    needed = (features.TRAIN, features.TEST) if given else ("",)
+    return [split for split in needed if split not in have]
+
+
+def _count_name_parts(paths: Iterable[str]) -> int:
+    """Counts the path components, from the end, that it takes to tell different paths apart."""
+    distinct = set(paths)
+    count = 1
+    while len({input_files.last_parts(path, count) for path in distinct}) < len(distinct):
+        count += 1
+    return count

@@ -53,7 +53,8 @@ def encode_framed(table: pa.Table) -> bytes | None:
     """Encodes rows as TFRecords of tf.Example.
 
     Args:
-      table: Columns of large_string, int64 or float32, one chunk each; nulls allowed.
+      table: Columns of large_string, int64 or float32, one chunk each; nulls allowed, and a column
+        of any type that holds nothing else.
 
     Returns:
       The framed records in the order of the rows; None if the layouts are too many to pay.
@@ -74,7 +75,7 @@ def encode_framed(table: pa.Table) -> bytes | None:
     output = np.empty(sizes.sum(), np.uint8)
     for rows, records in framed:
         size = records.shape[1]
-        places = np.ndarray(len(output) - size + 1, f"V{size}", output, strides=(1,))
+        places: np.ndarray = np.ndarray(len(output) - size + 1, f"V{size}", output, strides=(1,))
         places[starts[rows]] = records.view(f"V{size}").ravel()
     return output.tobytes()
 
@@ -145,6 +146,8 @@ def _delimit(tag: int, content: bytes) -> bytes:
 
 def _make_column(key: bytes, array: pa.Array) -> _Column:
     """Measures the values of a column."""
+    if array.null_count == len(array):
+        return _Column(key, _BYTES_LIST, np.full(len(array), _NULL), np.zeros(0, np.uint8))
     valid = array.is_valid().to_numpy(zero_copy_only=False)
     if pa.types.is_large_string(array.type):
         _, offsets_buffer, data = array.buffers()

@@ -17,6 +17,7 @@ from components.yelp_example_gen import decimals
 
 _QUOTE, _BACKSLASH, _NEWLINE, _FIRST_PRINTABLE = b'"'[0], b"\\"[0], b"\n"[0], 0x20
 _UNICODE_ESCAPE = b"u"[0]
+_PIECE_BYTES = 1 << 18
 # What stands after a backslash in the escapes of one character; an escaped backslash is left out,
 # since whether a quote after it ends the string takes more than a look at the byte before.
 _SIMPLE_ESCAPES = np.isin(np.arange(256), list(b'"/bfnrt'))
@@ -162,10 +163,7 @@ def learn_shape(line: bytes) -> Shape | None:
 def locate_lines(data: bytes) -> Lines:
     """Locates the lines of a block; only the last may lack its newline."""
     buffer = np.frombuffer(data, np.uint8)
-    is_mark = buffer < _FIRST_PRINTABLE
-    is_mark |= buffer == _QUOTE
-    is_mark |= buffer == _BACKSLASH
-    places = np.flatnonzero(is_mark)
+    places = _find_marks(buffer)
     marks = buffer[places]
     escapes = places[marks == _BACKSLASH] + 1
     is_quote = marks == _QUOTE
@@ -182,7 +180,20 @@ def locate_lines(data: bytes) -> Lines:
     )
 
 
-def match_lines(data: bytes, lines: Lines, shape: Shape, max_line_bytes: int) -> ShapedLines | None:
+def _find_marks(buffer: np.ndarray) -> np.ndarray:
+    """Returns where quotes, backslashes and control characters stand, `[num_marks]` int64."""
+    found = [np.zeros(0, np.int64)]
+    # Pieces that stay in the processor's cache.
+    for start in range(0, len(buffer), _PIECE_BYTES):
+        piece = buffer[start : start + _PIECE_BYTES]
+        is_mark = piece < _FIRST_PRINTABLE
+        is_mark |= piece == _QUOTE
+        is_mark |= piece == _BACKSLASH
+        found.append(np.flatnonzero(is_mark) + start)
+    return np.concatenate(found)
+
+
+def match_lines(data: bytes, lines: Lines, shape: Shape, max_line_bytes: int) -> ShapedLines:
     """Finds the lines of a block that have a shape, and reads their values.
 
     Args:
@@ -190,16 +201,12 @@ def match_lines(data: bytes, lines: Lines, shape: Shape, max_line_bytes: int) ->
       lines: Its lines.
       shape: The shape.
       max_line_bytes: The length beyond which a line is left out.
-
-    Returns:
-      The lines of this shape; None if the block is not UTF-8.
     """
-    if not _is_utf8(data):
-        return None
     buffer = np.frombuffer(data, np.uint8)
     fits = lines.ends - lines.starts <= max_line_bytes
     doubtful = np.concatenate([lines.controls, _doubtful_escapes(buffer, lines.escapes)])
     fits[np.searchsorted(lines.ends, doubtful)] = False
+    fits[_find_invalid_utf8(data, lines)] = False
     quotes = lines.quotes
     quotes_before = np.searchsorted(quotes, np.append(lines.starts, len(data)))
     fits &= np.diff(quotes_before) == shape.num_quotes
@@ -231,11 +238,28 @@ def match_lines(data: bytes, lines: Lines, shape: Shape, max_line_bytes: int) ->
     )
 
 
-def _is_utf8(data: bytes) -> bool:
-    """Returns whether bytes are well-formed UTF-8."""
-    offsets = pa.py_buffer(np.array([0, len(data)], np.int64))
+def _find_invalid_utf8(data: bytes, lines: Lines) -> list[int]:
+    """Returns the numbers of the lines that are not well-formed UTF-8."""
+    invalid = []
+    runs = [(0, len(lines.starts))]
+    while runs:
+        first, end = runs.pop()
+        if first == end or _is_utf8(data, lines.starts[first], lines.ends[end - 1]):
+            continue
+        if end - first == 1:
+            invalid.append(first)
+            continue
+        middle = (first + end) // 2
+        runs += [(first, middle), (middle, end)]
+    return invalid
+
+
+def _is_utf8(data: bytes, start: int, end: int) -> bool:
+    """Returns whether `data[start:end]` is well-formed UTF-8."""
+    offsets = pa.py_buffer(np.array([start, end], np.int64))
+    text = pa.LargeStringArray.from_buffers(1, offsets, pa.py_buffer(data))
     try:
-        pa.LargeStringArray.from_buffers(1, offsets, pa.py_buffer(data)).validate(full=True)
+        text.validate(full=True)
     except pa.ArrowInvalid:
         return False
     return True
@@ -264,6 +288,6 @@ def _stands_at(buffer: np.ndarray, places: np.ndarray, text: bytes) -> np.ndarra
     num_windows = len(buffer) - len(text) + 1
     if num_windows < 1:
         return np.zeros(len(places), bool)
-    windows = np.ndarray(num_windows, f"S{len(text)}", buffer, strides=(1,))
+    windows: np.ndarray = np.ndarray(num_windows, f"S{len(text)}", buffer, strides=(1,))
     inside = np.clip(places, 0, num_windows - 1)
     return (windows[inside] == text) & (inside == places)

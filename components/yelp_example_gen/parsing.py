@@ -132,7 +132,7 @@ def _read_shaped_lines(
     if shape is None:
         return none
     shaped = line_shapes.match_lines(data, lines, shape, ranges.MAX_LINE_BYTES)
-    return none if shaped is None else shaped_rows.make_rows(table, data, shaped) or none
+    return shaped_rows.make_rows(table, data, shaped) or none
 
 
 def _load(table: str, text: bytes) -> records.Record | None:
@@ -152,13 +152,28 @@ def _load(table: str, text: bytes) -> records.Record | None:
         raise _LoadError(_explain(text, error)) from error
     if not isinstance(record, dict):
         raise _LoadError("not a JSON object")
-    # The parser keeps the last of two values.
-    for key in records.REQUIRED_FIELDS[table]:
-        if text.count(f'"{key}"'.encode()) > 1:
-            pairs = json.loads(text, object_pairs_hook=list)
-            if sum(name == key for name, _ in pairs) > 1:
-                raise records.RecordError(f"{key}: given twice")
+    _check_keys(table, text)
     return record
+
+
+def _check_keys(table: str, text: bytes) -> None:
+    """Refuses an object that has a required field twice; the parser keeps the last.
+
+    Raises:
+      RecordError: If it does.
+    """
+    required = records.REQUIRED_FIELDS[table]
+    # An escape may hide a key's name.
+    if b"\\u" not in text and all(text.count(f'"{key}"'.encode()) < 2 for key in required):
+        return
+    try:
+        pairs = json.loads(text, object_pairs_hook=list)
+    except RecursionError as error:
+        raise records.RecordError("nested too deeply") from error
+    counts = collections.Counter(name for name, _ in pairs)
+    for key in required:
+        if counts[key] > 1:
+            raise records.RecordError(f"{key}: given twice")
 
 
 def _explain(text: bytes, error: orjson.JSONDecodeError) -> str:

@@ -1,34 +1,31 @@
 """Byte ranges of the input files, and the whole lines that each of them owns."""
 
 import dataclasses
-import zlib
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from components.yelp_example_gen import inputs, storage
+from components.yelp_example_gen import archives, gzips, input_files, storage, tables
 
-RANGE_BYTES = 32 << 20
+RANGE_BYTES = 16 << 20
 # A user's line with 15,000 friends takes 400 kB. Beyond this a line is junk, such as a binary
 # file, and is not to fill the memory.
 MAX_LINE_BYTES = 16 << 20
 
-_GZIP_CHUNK_BYTES = 64 << 10
-_GZIP_PIECE_BYTES = 1 << 20
-_GZIP_WBITS = 31  # a gzip header and trailer around the deflate stream
+_CHUNK_BYTES = 64 << 10
 
 
 @dataclasses.dataclass(frozen=True)
 class ByteRange:
-    """Owns the lines of a file that start in `[start, end)`.
+    """Owns the lines of an input that start in `[start, end)`.
 
     Attributes:
-      file: The file.
-      file_index: The position of the file among the inputs, which orders the rows.
+      file: The input.
+      file_index: The position of the input among all, which orders the rows.
       start: First byte, as stored.
-      end: One past the last byte; a compressed file is one range.
+      end: One past the last byte; a compressed input is one range.
     """
 
-    file: inputs.InputFile
+    file: input_files.Input
     file_index: int
     start: int
     end: int
@@ -39,33 +36,33 @@ class Block:
     """Holds whole lines.
 
     Attributes:
+      file: The file they are from.
       offset: Where the first line starts in the (decompressed) file, in bytes.
       data: The lines; only the last of a file may lack its newline.
       damage: Why the file can't be read beyond this block, or "".
     """
 
+    file: input_files.InputFile
     offset: int
     data: bytes
     damage: str = ""
 
 
-class _GzipDamageError(Exception):
-    """Reports that a compressed stream is damaged."""
-
-
-def list_ranges(files: Iterable[inputs.InputFile], range_bytes: int) -> list[ByteRange]:
-    """Cuts files into byte ranges.
+def list_ranges(files: Iterable[input_files.Input], range_bytes: int) -> list[ByteRange]:
+    """Cuts inputs into byte ranges.
 
     Args:
-      files: The files, in the order of their rows.
-      range_bytes: The length of a range; compressed files can't be cut.
+      files: The inputs, in the order of their rows.
+      range_bytes: The length of a range; compressed inputs can't be cut.
     """
     ranges = []
     for index, file in enumerate(files):
         step = max(file.size_bytes, 1) if file.is_gzip else range_bytes
+        starts = range(0, file.size_bytes, step)
+        if not starts and isinstance(file, input_files.InputFile) and file.damage:
+            starts = range(1)  # Nothing is left, but the damage is to be told.
         ranges += [
-            ByteRange(file, index, start, min(start + step, file.size_bytes))
-            for start in range(0, file.size_bytes, step)
+            ByteRange(file, index, start, min(start + step, file.size_bytes)) for start in starts
         ]
     return ranges
 
@@ -81,42 +78,92 @@ def read_blocks(
 
     Args:
       byte_range: The range.
-      block_bytes: About how much of a compressed file comes at a time.
+      block_bytes: About how much of a compressed input comes at a time.
       max_line_bytes: How far to look for the end of a line.
     """
-    with storage.open_raw(byte_range.file.path) as stream:
-        if byte_range.file.is_gzip:
-            yield from _cut_blocks(_inflate(stream), block_bytes, max_line_bytes)
+    file = byte_range.file
+    with storage.open_raw(file.path) as stream:
+        if isinstance(file, input_files.CompressedTar):
+            pieces = gzips.inflate(_read_chunks(stream, file.size_bytes))
+            yield from _read_archive(file, pieces, block_bytes, max_line_bytes)
+        elif file.is_gzip:
+            stream.seek(file.start)
+            pieces = gzips.inflate(_read_chunks(stream, file.size_bytes))
+            yield from _cut_blocks(file, pieces, block_bytes, max_line_bytes)
         else:
-            yield from _read_range(stream, byte_range.start, byte_range.end, max_line_bytes)
+            yield from _read_range(stream, file, byte_range.start, byte_range.end, max_line_bytes)
 
 
-def _read_range(stream: BinaryIO, start: int, end: int, max_line_bytes: int) -> Iterator[Block]:
+def _read_range(
+    stream: BinaryIO, file: input_files.InputFile, start: int, end: int, max_line_bytes: int
+) -> Iterator[Block]:
     """Reads the lines that start in `[start, end)` as one block, or none."""
-    # The byte before the range tells whether a line starts exactly at `start`.
-    first = max(start - 1, 0)
-    stream.seek(first)
-    data = stream.read(end - first)
-    if start:
-        newline = data.find(b"\n", 0, len(data) - 1)
-        if newline < 0:
-            return
-        data = data[newline + 1 :]
-        first += newline + 1
-    if not data.endswith(b"\n"):
-        data += stream.readline(max_line_bytes + 1)
-    yield Block(first, data)
+    first = _find_line(stream, file, start)
+    if first >= end and file.size_bytes:
+        return
+    last = _find_line(stream, file, end)
+    stop = min(last, end + max_line_bytes + 1)
+    stream.seek(file.start + first)
+    data = stream.read(stop - first)
+    if stop < last:
+        data += b"\n"  # It is the line that is too long, not the file that is cut.
+    yield Block(file, first, data, file.damage if last == file.size_bytes else "")
 
 
-def _cut_blocks(pieces: Iterator[bytes], block_bytes: int, max_line_bytes: int) -> Iterator[Block]:
+def _find_line(stream: BinaryIO, file: input_files.InputFile, position: int) -> int:
+    """Finds where the first line starts that does so at a position or after it, in bytes."""
+    if not position:
+        return 0
+    position -= 1  # The byte before tells whether a line starts exactly there.
+    stream.seek(file.start + position)
+    for chunk in _read_chunks(stream, file.size_bytes - position):
+        newline = chunk.find(b"\n")
+        if newline >= 0:
+            return position + newline + 1
+        position += len(chunk)
+    return file.size_bytes
+
+
+def _read_archive(
+    archive: input_files.CompressedTar,
+    pieces: Iterator[bytes],
+    block_bytes: int,
+    max_line_bytes: int,
+) -> Iterator[Block]:
+    """Reads the files in a compressed tar, one after another.
+
+    Damage outside of them is that of the last file before it, or of the archive itself.
+    """
+    stream = archives.ForwardStream(pieces)
+    last = Block(archive.stand_in(tables.INTERACTIONS, archive.size_bytes), 0, b"")
+    try:
+        for member in archives.walk_members(stream):
+            file = archive.describe(member)
+            if file is None:
+                continue
+            chunks = stream.read_chunks(member.size_bytes)
+            content = gzips.inflate(chunks) if file.is_gzip else chunks
+            last = Block(file, 0, b"")
+            yield last  # Tells of the file, even if it is empty.
+            for block in _cut_blocks(file, content, block_bytes, max_line_bytes):
+                yield block
+                last = dataclasses.replace(block, offset=block.offset + len(block.data), data=b"")
+    except gzips.DamageError as error:
+        if not last.damage:
+            yield dataclasses.replace(last, damage=str(error))
+
+
+def _cut_blocks(
+    file: input_files.InputFile, pieces: Iterator[bytes], block_bytes: int, max_line_bytes: int
+) -> Iterator[Block]:
     """Gathers a stream of bytes into blocks of whole lines."""
-    offset, pending, skipping, damage = 0, b"", False, ""
+    offset, skipping, damage = 0, False, ""
     gathered: list[bytes] = []
     gathered_bytes = 0
     while True:
         try:
             piece = next(pieces, None)
-        except _GzipDamageError as error:
+        except gzips.DamageError as error:
             piece, damage = None, str(error)
         if piece is None:
             break
@@ -133,50 +180,22 @@ def _cut_blocks(pieces: Iterator[bytes], block_bytes: int, max_line_bytes: int) 
         pending = b"".join(gathered)
         lines_end = pending.rfind(b"\n") + 1
         if lines_end:
-            yield Block(offset, pending[:lines_end])
+            yield Block(file, offset, pending[:lines_end])
         elif len(pending) > max_line_bytes:
-            yield Block(offset, pending)
+            # The newline tells that the line is too long, not the file cut.
+            yield Block(file, offset, pending + b"\n")
             lines_end, skipping = len(pending), True
         offset += lines_end
         gathered = [pending[lines_end:]]
         gathered_bytes = len(gathered[0])
     pending = b"".join(gathered)
+    damage = damage or file.damage
     if pending or damage:
-        yield Block(offset, pending, damage)
+        yield Block(file, offset, pending, damage)
 
 
-def _inflate(stream: BinaryIO) -> Iterator[bytes]:
-    """Decompresses gzip members one after another, in pieces of bounded size.
-
-    Raises:
-      _GzipDamageError: After the last byte that can be had, if the stream is cut or corrupt.
-    """
-    inflater = zlib.decompressobj(wbits=_GZIP_WBITS)
-    while data := stream.read(_GZIP_CHUNK_BYTES):
-        while data:
-            if inflater.eof:
-                data = data.lstrip(b"\0")  # padding between members is allowed
-                if data:
-                    inflater = zlib.decompressobj(wbits=_GZIP_WBITS)
-                continue
-            fallback = inflater.copy()
-            try:
-                piece = inflater.decompress(data, _GZIP_PIECE_BYTES)
-            except zlib.error as error:
-                yield from _inflate_bytewise(fallback, data)
-                raise _GzipDamageError("corrupt gzip") from error
-            yield piece
-            data = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
-    if not inflater.eof:
-        yield inflater.flush()
-        if not inflater.eof:
-            raise _GzipDamageError("truncated gzip")
-
-
-def _inflate_bytewise(inflater: "zlib._Decompress", data: bytes) -> Iterator[bytes]:
-    """Decompresses up to the very byte that is corrupt, where one call would lose it all."""
-    for position in range(len(data)):
-        try:
-            yield inflater.decompress(data[position : position + 1])
-        except zlib.error:
-            return
+def _read_chunks(stream: BinaryIO, num_bytes: int) -> Iterator[bytes]:
+    """Reads so many bytes, or what is left, in chunks of bounded size."""
+    while num_bytes and (chunk := stream.read(min(num_bytes, _CHUNK_BYTES))):
+        num_bytes -= len(chunk)
+        yield chunk

@@ -204,7 +204,7 @@ def _elite_years_or_none(text: str) -> list[int] | None:
 def _days_since_epoch(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np.ndarray:
     """Counts the days from 1970-01-01 to dates of the Gregorian calendar, all int64."""
     # Years that begin in March end with the leap day.
-    years = year - (month <= 2)
+    years = np.where(month <= 2, year - 1, year)
     months = (month + 9) % 12
     leap_days = years // 4 - years // 100 + years // 400
     # 153 days are the five months from March on, and again those from August on.

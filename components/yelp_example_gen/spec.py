@@ -6,6 +6,7 @@ from components import artifacts
 
 DATA_KEY = "data"
 SPLIT_CONFIG_KEY = "split_config"
+REPEATED_VISITS_KEY = "repeated_visits"
 MAX_REJECT_FRACTION_KEY = "max_reject_fraction"
 INPUT_FINGERPRINT_KEY = "input_fingerprint"
 CODE_DIGEST_KEY = "code_digest"
@@ -24,6 +25,7 @@ class YelpExampleGenSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         DATA_KEY: component_spec.ExecutionParameter(type=str),
         SPLIT_CONFIG_KEY: component_spec.ExecutionParameter(type=str),
+        REPEATED_VISITS_KEY: component_spec.ExecutionParameter(type=str),
         MAX_REJECT_FRACTION_KEY: component_spec.ExecutionParameter(type=float),
         INPUT_FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str, optional=True),
         CODE_DIGEST_KEY: component_spec.ExecutionParameter(type=str, optional=True),

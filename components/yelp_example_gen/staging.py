@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from components.yelp_example_gen import hashing, inputs, splits, storage, tables
+from components.yelp_example_gen import hashing, input_files, splits, storage, tables
 
 # How much input, decompressed, a bucket is made of: 170,000 of Yelp's reviews, 75,000 users.
 BUCKET_BYTES = 128 << 20
@@ -37,7 +37,7 @@ class Piece(NamedTuple):
     only_ids: bool
 
 
-def count_buckets(files: Iterable[inputs.InputFile]) -> dict[str, int]:
+def count_buckets(files: Iterable[input_files.InputFile]) -> dict[str, int]:
     """Chooses how many buckets each table needs for a bucket to fit into memory."""
     table_bytes = dict.fromkeys(tables.SCHEMAS, 0.0)
     for file in files:
@@ -86,17 +86,15 @@ def load_pieces(pieces: Iterable[Piece], schema: pa.Schema) -> pl.DataFrame:
     Returns:
       The rows, with the further column `given_split`.
     """
-    frames = [
-        pl.from_arrow(schema.empty_table()).with_columns(
-            pl.lit("", dtype=pl.String).alias(splits.GIVEN_SPLIT)
-        )
-    ]
-    for piece in sorted(pieces):
+    ordered = sorted(pieces)
+    batches = []
+    for piece in ordered:
         with storage.open_raw(piece.path) as stream, pa.ipc.open_file(stream) as reader:
-            batch = reader.get_batch(piece.bucket)
-            frame = pl.from_arrow(pa.Table.from_batches([batch]))
-        frames.append(frame.with_columns(pl.lit(piece.split).alias(splits.GIVEN_SPLIT)))
-    return pl.concat(frames)
+            batches.append(reader.get_batch(piece.bucket))
+    given = np.repeat([piece.split for piece in ordered] or [""], [len(b) for b in batches] or 0)
+    return pl.DataFrame(pl.from_arrow(pa.Table.from_batches(batches, schema))).with_columns(
+        pl.Series(splits.GIVEN_SPLIT, given.astype(object), pl.String)
+    )
 
 
 def mentioned_ids(rows: pa.Table, table: str) -> pa.Table:

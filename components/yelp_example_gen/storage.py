@@ -1,5 +1,6 @@
 """Files on any Beam filesystem: local paths, gs:// and the like."""
 
+import os
 import uuid
 from collections.abc import Iterable
 from typing import BinaryIO
@@ -34,3 +35,49 @@ def publish(path: str, chunks: Iterable[bytes], temp_dir: str) -> None:
 def join(directory: str, *names: str) -> str:
     """Joins path components the way the directory's filesystem does."""
     return filesystems.FileSystems.join(directory, *names)
+
+
+def is_local(path: str) -> bool:
+    """Tells whether a path has no scheme."""
+    return filesystems.FileSystems.get_scheme(path) is None
+
+
+def exists(path: str) -> bool:
+    """Tells whether there is a file."""
+    return filesystems.FileSystems.exists(path)
+
+
+def describe(path: str) -> filesystem.FileMetadata:
+    """Returns the size and the modification time of a file."""
+    return filesystems.FileSystems.get_filesystem(path).metadata(path)
+
+
+def list_names(directory: str) -> dict[str, bool] | None:
+    """Lists a directory, by name.
+
+    Args:
+      directory: A path without wildcards, unless it is local.
+
+    Returns:
+      Whether each entry is known to be a directory itself; None where there is no such directory,
+      as for an empty one where directories are but prefixes.
+    """
+    # Beam lists a local directory by walking the whole tree below it, which could be a home.
+    if is_local(directory):
+        if not os.path.isdir(directory or "."):
+            return None
+        with os.scandir(directory or ".") as entries:
+            return {entry.name: entry.is_dir() for entry in sorted(entries, key=lambda e: e.name)}
+    prefix = directory.rstrip("/") + "/"
+    try:
+        (found,) = filesystems.FileSystems.match([f"{prefix}**"])
+    except filesystem.BeamIOError:
+        if exists(directory):  # HDFS can't list a file.
+            return None
+        raise
+    names: dict[str, bool] = {}
+    for path in sorted(metadata.path for metadata in found.metadata_list):
+        name, slash, _ = path.removeprefix(prefix).partition("/")
+        if name:
+            names[name] = names.get(name, False) or bool(slash)
+    return names or None

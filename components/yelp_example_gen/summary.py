@@ -1,11 +1,11 @@
 """The summary of an ingestion, and what it must not say."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from components.yelp_example_gen import (
     deduplication,
-    inputs,
+    input_files,
     splits,
     tables,
     tallies,
@@ -18,13 +18,13 @@ _MAX_SHOWN_CHARS = 160
 
 
 def summarize(
-    tally: tallies.Tally, files: Iterable[inputs.InputFile], split_config: SplitOptions
+    tally: tallies.Tally, files: Sequence[input_files.Input], split_config: SplitOptions
 ) -> dict[str, Any]:
     """Lays out a tally by table, file and split.
 
     Args:
       tally: All counts of the run.
-      files: The input files.
+      files: The inputs.
       split_config: How the interactions were split.
 
     Returns:
@@ -33,15 +33,19 @@ def summarize(
     cutoffs = None
     if split_config.method == splits.TEMPORAL:
         cutoffs = splits.temporal_cutoffs(tally.days, split_config)
+    names = [(file.table, file.name) for file in files if isinstance(file, input_files.InputFile)]
+    # Those in a compressed tar are known since they were read.
+    names += [(key[1], key[3]) for key in sorted(tally.counts) if key[0] == tallies.FOUND]
     by_file: dict[str, dict[str, Any]] = {table: {} for table in tables.SCHEMAS}
-    for file in files:
-        by_file[file.table][file.name] = _file_counts(tally, file.name)
+    for table, name in names:
+        by_file[table][name] = _file_counts(tally, name)
     num_rows = {
         table: sum(_select(tally, tallies.ROWS, table).values()) for table in tables.SCHEMAS
     }
     split_rows = _select(tally, tallies.ROWS, tables.INTERACTIONS)
     dropped = {table: _select(tally, tallies.DROPPED, table) for table in tables.SCHEMAS}
     return {
+        "inputs": [file.name for file in files],
         "num_interactions": num_rows[tables.INTERACTIONS],
         "num_users": num_rows[tables.USERS],
         "num_businesses": num_rows[tables.BUSINESSES],
@@ -90,8 +94,15 @@ def check_summary(
       max_reject_fraction: The largest fraction of a table's lines that may be rejected.
 
     Raises:
-      InputError: If a file holds no usable row, more of a table was rejected, or a split is empty.
+      InputError: If a file holds no usable row, a compressed tar no reviews, more of a table was
+        rejected, or a split is empty.
     """
+    if not summary["tables"][tables.INTERACTIONS]["files"]:
+        raise errors.InputError(
+            "Expected yelp_academic_dataset_review.json[.gz], or those of each split where "
+            f"split.method is given, in {', '.join(summary['inputs'])}; there are no such files "
+            "in it. Pass the tar as Yelp ships it."
+        )
     for table in summary["tables"].values():
         for name, counts in table["files"].items():
             _check_file(name, counts, tally)

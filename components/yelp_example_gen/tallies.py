@@ -5,10 +5,18 @@ import dataclasses
 import json
 from collections.abc import Iterable
 
+import numpy as np
+import polars as pl
+
+from components.yelp_example_gen import input_files, parsing, splits, tables
+from models import features
+
 Key = tuple[str, ...]
 
 # What the tally counts. Keys go on with the file, then with the reason or the field.
 LINES, BLANK, KEPT, REJECTED, IGNORED = "lines", "blank", "kept", "rejected", "ignored"
+# Keys go on with the table, the given split and the file.
+FOUND = "found"
 # Keys go on with the table, then with the split or the kind of drop.
 ROWS, DROPPED = "rows", "dropped"
 
@@ -64,3 +72,39 @@ def merge_tallies(tallies: Iterable[Tally]) -> Tally:
         for file, example in tally.examples.items():
             examples[file] = min(example, examples.get(file, example))
     return Tally(dict(counts), dict(days), spans, examples)
+
+
+def tally_block(parsed: parsing.ParsedBlock, file: input_files.InputFile) -> Tally:
+    """Counts what became of the lines of a block."""
+    counts: dict[Key, int] = {
+        (FOUND, file.table, file.split, file.name): parsed.num_lines,
+        (LINES, file.name): parsed.num_lines,
+        (BLANK, file.name): parsed.num_blank,
+        (KEPT, file.name): parsed.rows.num_rows,
+    }
+    for reject in parsed.rejects:
+        key = (REJECTED, file.name, reject.reason)
+        counts[key] = counts.get(key, 0) + 1
+    for field, count in parsed.ignored_fields.items():
+        counts[IGNORED, file.name, field] = count
+    days: dict[int, int] = {}
+    if file.table == tables.INTERACTIONS:
+        seconds = parsed.rows[features.TIMESTAMP_SECONDS].to_numpy()
+        numbers, sizes = np.unique(seconds // splits.DAY_SECONDS, return_counts=True)
+        days = dict(zip(numbers.tolist(), sizes.tolist(), strict=True))
+    examples = {}
+    if parsed.rejects:
+        examples[file.name] = dataclasses.astuple(parsed.rejects[0])
+    return Tally(counts=counts, days=days, examples=examples)
+
+
+def tally_bucket(table: str, frame: pl.DataFrame, drops: dict[str, int]) -> Tally:
+    """Counts the rows of a bucket that are written, by split, and those that are not."""
+    counts: dict[Key, int] = {(DROPPED, table, kind): n for kind, n in drops.items()}
+    spans = {}
+    for (split,), rows in frame.group_by(splits.SPLIT):
+        counts[ROWS, table, split] = rows.height
+        if table == tables.INTERACTIONS:
+            seconds = rows[features.TIMESTAMP_SECONDS]
+            spans[split] = (seconds.min(), seconds.max())
+    return Tally(counts=counts, spans=spans)

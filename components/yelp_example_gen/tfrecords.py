@@ -28,9 +28,13 @@ def encode_frame(frame: pl.DataFrame) -> Iterator[bytes]:
     """
     for batch in frame.iter_slices(_BATCH_ROWS):
         table = batch.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
-        has_lists = any(pa.types.is_large_list(column.type) for column in table.columns)
-        framed = None if has_lists else layouts.encode_framed(table)
+        framed = None if any(map(_has_lists, table.columns)) else layouts.encode_framed(table)
         yield _encode_any(table) if framed is None else framed
+
+
+def _has_lists(column: pa.ChunkedArray) -> bool:
+    """Returns whether there is a list in a column."""
+    return pa.types.is_large_list(column.type) and column.null_count < len(column)
 
 
 def _encode_any(table: pa.Table) -> bytes:

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 import polars as pl
-import pyarrow.compute as pc
 from apache_beam.typehints import decorators
 
 from components.yelp_example_gen import (
     deduplication,
-    inputs,
+    input_files,
     parsing,
     ranges,
     splits,
@@ -31,6 +30,7 @@ SHARD_PREFIX = "data_tfrecord"
 _NAMESPACE = "t2rec.YelpExampleGen"
 _TALLIES = "tallies"
 _PIECES = "pieces"
+_EVAL_REVIEWS = (tallies.FOUND, tables.INTERACTIONS, features.EVAL)
 _LOG_EVERY_ROWS = 200_000
 _LOG = logging.getLogger("t2rec")
 
@@ -42,21 +42,23 @@ class Plan:
     """Says what to read, how to split it and where to write.
 
     Attributes:
-      files: The input files, in the order of their rows.
+      files: The inputs, in the order of their rows.
       split_config: How the interactions are split.
       split_dirs: The existing directory of each table's splits: by table, then by split.
       rejects_dir: The existing directory of the rejected lines.
       staging_dir: An existing, empty directory for intermediate files.
       num_buckets: The number of buckets, by table.
+      keeps_visits: Whether all of a user's reviews of a business are kept, not just the latest.
       range_bytes: The length of the ranges that are read at once.
     """
 
-    files: tuple[inputs.InputFile, ...]
+    files: tuple[input_files.Input, ...]
     split_config: SplitOptions
     split_dirs: dict[str, dict[str, str]]
     rejects_dir: str
     staging_dir: str
     num_buckets: dict[str, int]
+    keeps_visits: bool = False
     range_bytes: int = ranges.RANGE_BYTES
 
 
@@ -140,15 +142,16 @@ class _ParseRange(beam.DoFn):
 
     def process(self, byte_range: ranges.ByteRange) -> Iterator[object]:
         """Yields (bucket key, piece) pairs, and tallies on the side."""
-        file = byte_range.file
         for block in ranges.read_blocks(byte_range, self._plan.range_bytes):
+            file = block.file
             parsed = parsing.parse_block(file.table, block.data, block.offset, block.damage)
             if block.damage:
-                _LOG.warning("%s can't be read to its end: %s", file.path, block.damage)
-            name = f"{byte_range.file_index:02d}-{block.offset:016d}"
+                _LOG.warning("%s can't be read to its end: %s", file.name, block.damage)
+            # Names in the order of the input: the files of a compressed tar share an index.
+            name = f"{byte_range.file_index:05d}-{file.start:013d}-{block.offset:013d}"
             _write_rejects(parsed.rejects, file, name, self._plan)
             yield from _stage_block(parsed, file, name, self._plan)
-            yield beam.pvalue.TaggedOutput(_TALLIES, _tally_block(parsed, file))
+            yield beam.pvalue.TaggedOutput(_TALLIES, tallies.tally_block(parsed, file))
             self._num_lines.inc(parsed.num_lines)
             self._num_rows.inc(parsed.rows.num_rows)
             self._num_rejects.inc(len(parsed.rejects))
@@ -172,7 +175,7 @@ class _WriteBucket(beam.DoFn):
     ) -> Iterator[tallies.Tally]:
         """Yields the tally of the bucket."""
         (table, bucket), pieces = element
-        frame, drops = _load_bucket(table, pieces, self._plan.split_config, parse_tally)
+        frame, drops = _load_bucket(table, pieces, self._plan, parse_tally)
         for split, split_dir in self._plan.split_dirs[table].items():
             rows = frame.filter(pl.col(splits.SPLIT) == split).drop(splits.SPLIT)
             if rows.height:
@@ -181,7 +184,7 @@ class _WriteBucket(beam.DoFn):
         self._num_written.inc(frame.height)
         self._num_dropped.inc(sum(drops.values()) - drops.get(deduplication.UNKNOWN_IDS, 0))
         self._progress.add(table, frame.height)
-        yield _tally_bucket(table, frame, drops)
+        yield tallies.tally_bucket(table, frame, drops)
 
 
 class _Progress:
@@ -199,44 +202,8 @@ class _Progress:
             _LOG.info("%s %.1f M %s", self._verb, after / 1e6, table)
 
 
-def _tally_block(parsed: parsing.ParsedBlock, file: inputs.InputFile) -> tallies.Tally:
-    """Counts what became of the lines of a block."""
-    counts: dict[tallies.Key, int] = {
-        (tallies.LINES, file.name): parsed.num_lines,
-        (tallies.BLANK, file.name): parsed.num_blank,
-        (tallies.KEPT, file.name): parsed.rows.num_rows,
-    }
-    for reject in parsed.rejects:
-        key = (tallies.REJECTED, file.name, reject.reason)
-        counts[key] = counts.get(key, 0) + 1
-    for field, count in parsed.ignored_fields.items():
-        counts[tallies.IGNORED, file.name, field] = count
-    days: dict[int, int] = {}
-    if file.table == tables.INTERACTIONS:
-        day_of_row = pc.divide(parsed.rows[features.TIMESTAMP_SECONDS], splits.DAY_SECONDS)
-        days = {item["values"]: item["counts"] for item in day_of_row.value_counts().to_pylist()}
-    examples = {}
-    if parsed.rejects:
-        examples[file.name] = dataclasses.astuple(parsed.rejects[0])
-    return tallies.Tally(counts=counts, days=days, examples=examples)
-
-
-def _tally_bucket(table: str, frame: pl.DataFrame, drops: dict[str, int]) -> tallies.Tally:
-    """Counts the rows of a bucket that are written, by split, and those that are not."""
-    counts: dict[tallies.Key, int] = {
-        (tallies.DROPPED, table, kind): n for kind, n in drops.items()
-    }
-    spans = {}
-    for (split,), rows in frame.group_by(splits.SPLIT):
-        counts[tallies.ROWS, table, split] = rows.height
-        if table == tables.INTERACTIONS:
-            seconds = rows[features.TIMESTAMP_SECONDS]
-            spans[split] = (seconds.min(), seconds.max())
-    return tallies.Tally(counts=counts, spans=spans)
-
-
 def _stage_block(
-    parsed: parsing.ParsedBlock, file: inputs.InputFile, name: str, plan: Plan
+    parsed: parsing.ParsedBlock, file: input_files.InputFile, name: str, plan: Plan
 ) -> Iterator[tuple[BucketKey, staging.Piece]]:
     """Stages a block's rows, and the ids of other tables that they mention."""
     if not parsed.rows.num_rows:
@@ -260,17 +227,21 @@ def _stage_block(
 def _load_bucket(
     table: str,
     pieces: Iterable[staging.Piece],
-    split_config: SplitOptions,
+    plan: Plan,
     parse_tally: tallies.Tally,
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """Loads a bucket's rows without repeats, with the column `split`, and counts the drops."""
     pieces = list(pieces)
+    if not any(key[:3] == _EVAL_REVIEWS for key in parse_tally.counts):
+        pieces = [_share_with_eval(piece) for piece in pieces]
     schema = tables.SCHEMAS[table]
     rows = staging.load_pieces([piece for piece in pieces if not piece.only_ids], schema)
     if table == tables.INTERACTIONS:
-        rows, drops = deduplication.deduplicate_interactions(rows, split_config.method)
-        cutoffs = splits.temporal_cutoffs(parse_tally.days, split_config)
-        split = splits.assign_splits(rows, split_config, cutoffs)
+        # Given files are used as they are.
+        keeps_visits = plan.keeps_visits or plan.split_config.method == splits.GIVEN
+        rows, drops = deduplication.deduplicate_interactions(rows, keeps_visits)
+        cutoffs = splits.temporal_cutoffs(parse_tally.days, plan.split_config)
+        split = splits.assign_splits(rows, plan.split_config, cutoffs)
         return rows.drop(splits.GIVEN_SPLIT).with_columns(split), drops
     key = tables.BUCKET_KEYS[table]
     mentioned = staging.load_pieces(
@@ -281,8 +252,14 @@ def _load_bucket(
     return rows.with_columns(pl.lit(features.ALL).alias(splits.SPLIT)), drops
 
 
+def _share_with_eval(piece: staging.Piece) -> staging.Piece:
+    """Marks the rows of a train file as those that eval is carved from."""
+    is_train = piece.split == features.TRAIN
+    return piece._replace(split=splits.TRAIN_AND_EVAL) if is_train else piece
+
+
 def _write_rejects(
-    rejects: list[parsing.Reject], file: inputs.InputFile, name: str, plan: Plan
+    rejects: list[parsing.Reject], file: input_files.InputFile, name: str, plan: Plan
 ) -> None:
     """Writes a block's rejected lines, one JSON object each."""
     if rejects:

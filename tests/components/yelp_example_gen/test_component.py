@@ -9,7 +9,9 @@ from components.yelp_example_gen import component
 
 
 def test_channels_and_parameters():
-    node = component.YelpExampleGen("/no/such/directory", '{"method": "random"}', 0.5, "f", "d")
+    node = component.YelpExampleGen(
+        "/no/such/directory", '{"method": "random"}', "all", 0.5, "f", "d"
+    )
     assert {key: channel.type for key, channel in node.outputs.items()} == {
         "interactions": standard_artifacts.Examples,
         "users": standard_artifacts.Examples,
@@ -19,6 +21,7 @@ def test_channels_and_parameters():
     assert node.exec_properties == {
         "data": "/no/such/directory",
         "split_config": '{"method": "random"}',
+        "repeated_visits": "all",
         "max_reject_fraction": 0.5,
         "input_fingerprint": "f",
         "code_digest": "d",
@@ -31,6 +34,7 @@ def test_defaults():
     assert properties == {
         "data": "d",
         "split_config": "{}",
+        "repeated_visits": "latest",
         "max_reject_fraction": 0.01,
         "input_fingerprint": "",
         "code_digest": "",

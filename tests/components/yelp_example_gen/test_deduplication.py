@@ -21,21 +21,21 @@ def test_repeated_reviews_and_repeated_visits():
         ("r6", "w", "b", 9, 4.0, ""),  # r6 again, later: the later is kept although it comes first
         ("r6", "w", "b", 8, 3.0, ""),
     )
-    kept, counts = deduplication.deduplicate_interactions(rows, "random")
+    kept, counts = deduplication.deduplicate_interactions(rows, keeps_visits=False)
     assert kept["review_id"].to_list() == ["r2", "r1", "r5", "r6"]
     assert kept["stars"].to_list() == [2.0, 1.5, 5.0, 4.0]
     assert counts == {"repeated_review_ids": 2, "superseded_reviews": 2}
     assert kept.columns == COLUMNS
 
 
-def test_given_files_are_kept_as_they_are():
+def test_visits_may_be_kept_and_splits_are_apart():
     rows = frame(
         ("r1", "u", "b", 10, 1.0, "train"),
         ("r2", "u", "b", 11, 2.0, "train"),
         ("r2", "u", "b", 11, 2.0, "train"),
         ("r1", "u", "b", 10, 1.0, "test"),
     )
-    kept, counts = deduplication.deduplicate_interactions(rows, "given")
+    kept, counts = deduplication.deduplicate_interactions(rows, keeps_visits=True)
     assert kept["review_id"].to_list() == ["r1", "r2", "r1"]
     assert counts == {"repeated_review_ids": 1, "superseded_reviews": 0}
 

@@ -1,4 +1,6 @@
+import gzip
 import json
+import logging
 import pathlib
 
 import apache_beam as beam
@@ -33,13 +35,14 @@ def outputs(tmp_path):
     return made
 
 
-def do(outputs, data, method="temporal", max_reject_fraction=0.01):
+def do(outputs, data, method="temporal", max_reject_fraction=0.01, repeated_visits="latest"):
     executor.Executor().Do(
         {},
         outputs,
         {
             "data": str(data),
             "split_config": json.dumps({"method": method}),
+            "repeated_visits": repeated_visits,
             "max_reject_fraction": max_reject_fraction,
             "input_fingerprint": "",
             "code_digest": "",
@@ -65,7 +68,7 @@ def test_outputs(tmp_path, yelp, outputs):
         "interactions/Split-eval/data_tfrecord-00000",
         "interactions/Split-test/data_tfrecord-00000",
         "interactions/Split-train/data_tfrecord-00000",
-        "rejects/rejects-00-0000000000000000.jsonl",
+        "rejects/rejects-00000-0000000000000-0000000000000.jsonl",
         "rejects/summary.json",
         "users/Split-all/data_tfrecord-00000",
     ]
@@ -85,6 +88,17 @@ def test_outputs(tmp_path, yelp, outputs):
     assert sum(results["split"]["num_interactions"].values()) == results["num_interactions"]
 
 
+@pytest.mark.parametrize(("repeated_visits", "kept"), [("latest", 60), ("all", 120)])
+def test_repeated_visits(tmp_path, yelp, outputs, repeated_visits, kept):
+    first = [yelp.review(i, user_id=f"user-{i}") for i in range(60)]
+    again = [{**review, "review_id": f"again-{i}"} for i, review in enumerate(first)]
+    yelp.write(tmp_path / "in" / f"{PREFIX}review.json", first + again)
+    do(outputs, tmp_path / "in", repeated_visits=repeated_visits)
+    results = json.loads((tmp_path / "out/rejects/summary.json").read_text())
+    assert results["num_interactions"] == kept
+    assert results["duplicates"]["superseded_reviews"] == 120 - kept
+
+
 def refuse(outputs, *arguments, **options):
     with pytest.raises(errors.InputError) as caught:
         do(outputs, *arguments, **options)
@@ -101,10 +115,49 @@ def test_too_many_rejects_leave_the_rejects_alone(tmp_path, yelp, outputs):
         "(not JSON): '{'. Mend the file, or raise max_reject_fraction."
     )
     assert files_below(tmp_path) == [
-        "rejects/rejects-00-0000000000000000.jsonl",
+        "rejects/rejects-00000-0000000000000-0000000000000.jsonl",
         "rejects/summary.json",
     ]
     assert not (tmp_path / "out/interactions/staging").exists()
+
+
+def test_counts_are_logged(tmp_path, yelp, outputs, caplog):
+    reviews = [yelp.review(i) for i in range(120)]
+    yelp.write(tmp_path / "in" / f"{PREFIX}review.json", [*reviews, reviews[0], b"{"])
+    yelp.write(tmp_path / "in" / f"{PREFIX}user.json", [yelp.user(i) for i in (0, 1, 2, 2)])
+    with caplog.at_level(logging.INFO, logger="t2rec"):
+        do(outputs, tmp_path / "in")
+    messages = [record.getMessage() for record in caplog.records]
+    results = json.loads((tmp_path / "out/rejects/summary.json").read_text())
+    superseded = results["duplicates"]["superseded_reviews"]
+    assert results["duplicates"]["repeated_review_ids"] == 1
+    for message in (
+        "4 users are known from reviews only",
+        "11 businesses are known from reviews only",
+        "dropped 1 repeated review ids",
+        f"dropped {superseded} superseded reviews",
+        "dropped 1 repeated user ids",
+        "rejected 1 of 122 lines of interactions",
+    ):
+        assert messages.count(message) == 1, message
+
+
+def test_a_compressed_tar_without_reviews(tmp_path, outputs, pack):
+    (tmp_path / "yelp.tgz").write_bytes(gzip.compress(pack({"user.json": b"{}", "a.jpg": b"x"})))
+    (tmp_path / "none.tgz").write_bytes(gzip.compress(pack({"a.jpg": b"x"})))
+    for name in ("yelp.tgz", "none.tgz"):
+        assert refuse(outputs, tmp_path / name) == (
+            "Expected yelp_academic_dataset_review.json[.gz], or those of each split where "
+            f"split.method is given, in {name}; there are no such files in it. "
+            "Pass the tar as Yelp ships it."
+        )
+
+
+def test_a_gzip_that_is_no_tar(tmp_path, outputs):
+    (tmp_path / "yelp.tgz").write_bytes(gzip.compress(b"x" * 600))
+    assert refuse(outputs, tmp_path / "yelp.tgz").startswith(
+        "Expected JSON lines in yelp.tgz; there is no usable row in its 1 lines (corrupt tar 1). "
+    )
 
 
 def test_an_empty_split(tmp_path, yelp, outputs):
@@ -163,7 +216,9 @@ def test_local_dag_runner_passes_the_error_on(tmp_path):
 def test_runs_under_local_dag_runner_and_reads_as_tfxio(tmp_path, yelp):
     reviews = [yelp.review(i) for i in range(120)]
     yelp.write(tmp_path / "in" / f"{PREFIX}review.json", reviews)
-    node = component.YelpExampleGen(str(tmp_path / "in"), '{"method": "random"}')
+    yelp.write(tmp_path / "span-1" / "user.json", [yelp.user(0)])
+    data = json.dumps([str(tmp_path / "in"), str(tmp_path / "span-{SPAN}")])
+    node = component.YelpExampleGen(data, '{"method": "random"}')
     connection = metadata.sqlite_metadata_connection_config(str(tmp_path / "mlmd.sqlite"))
     local_dag_runner.LocalDagRunner().run(
         pipeline.Pipeline(
@@ -183,6 +238,7 @@ def test_runs_under_local_dag_runner_and_reads_as_tfxio(tmp_path, yelp):
     # The way StatisticsGen and Transform read it.
     factory = tfxio_utils.get_tfxio_factory_from_artifact([examples], ["test"])
     results = json.loads((pathlib.Path(rejects.uri) / "summary.json").read_text())
+    assert results["inputs"] == [f"{PREFIX}review.json", "user.json"]
     with beam.Pipeline() as p:
         batches = p | factory(f"{examples.uri}/Split-train/*").BeamSource()
         num_rows = batches | beam.Map(lambda batch: batch.num_rows) | beam.CombineGlobally(sum)

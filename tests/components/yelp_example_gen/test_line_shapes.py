@@ -80,6 +80,10 @@ def test_values_of_lines_of_one_shape():
         LINE.replace(b'"n"', b'"m"'),
         LINE.replace(b'"n":4.5,', b""),
         LINE.replace(b'"n":4.5', b'"n":4.5,"n":4.5'),
+        LINE.replace(b'""', b'"\xff"'),
+        LINE.replace(b'""', b'"\xe2\x82"'),  # cut
+        LINE.replace(b'""', b'"\xed\xa0\x80"'),  # a surrogate
+        LINE.replace(b'""', b'"\xc0\xaf"'),  # longer than need be
         LINE.replace(b'""', b'"\t"'),
         LINE.replace(b'""', b'"\0"'),
         LINE.replace(b'""', rb'"\x"'),
@@ -99,11 +103,6 @@ def test_lines_of_another_shape_leave_the_others_alone(line):
     data, shaped = match(LINE, line, LINE)
     assert shaped.lines.tolist() == [0, 2]
     assert texts(data, shaped.strings["id"]) == [rb"a\"b"] * 2
-
-
-def test_a_block_that_is_not_utf8_has_no_shaped_lines():
-    assert match(LINE, b'{"id":"\xff","n":1,"t":""}')[1] is None
-    assert match(LINE, b'{"id":"\xed\xa0\x80","n":1,"t":""}')[1] is None  # a surrogate
 
 
 def test_a_last_line_without_newline_and_a_last_backslash():

@@ -1,6 +1,8 @@
 import gzip
+import os
 import pathlib
 import tempfile
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -105,7 +107,7 @@ def test_a_line_without_end_does_not_fill_the_memory(tmp_path, name):
     assert len(line) > 2000
     if not file.is_gzip:
         assert len(line) < 4000
-    assert set(line) == {ord("x")}
+    assert set(line) == {ord("x"), ord("\n")}  # A newline: the file itself is not cut.
     assert len(found) == 3
 
 
@@ -162,3 +164,160 @@ def test_a_file_that_only_calls_itself_gzip(tmp_path):
     file = make_file(tmp_path / "f.json.gz", b'{"a": 1}\n')
     (block,) = ranges.read_blocks(ranges.list_ranges([file], 10)[0])
     assert (block.data, block.damage) == (b"", "corrupt gzip")
+
+
+def make_tar(path, pack, members):
+    """Writes a tar, compressed where the name says so, and finds its files."""
+    data = pack(members)
+    path.write_bytes(gzip.compress(data) if path.suffix == ".tgz" else data)
+    return inputs.find_inputs(str(path), "random")
+
+
+def read_files(files, range_bytes, **options):
+    """Returns (offset, line) of all lines and the damages, by file name."""
+    lines, damages = {}, {}
+    for byte_range in ranges.list_ranges(files, range_bytes):
+        for block in ranges.read_blocks(byte_range, range_bytes, **options):
+            offset = block.offset
+            found = lines.setdefault(block.file.name, [])
+            for line in block.data.splitlines(keepends=True):
+                found.append((offset, line))
+                offset += len(line)
+            if block.damage:
+                damages.setdefault(block.file.name, []).append((offset, block.damage))
+    return lines, damages
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lines=st.lists(st.integers(0, 700).map(lambda n: b"x" * n), max_size=12),
+    ended=st.booleans(),
+    range_bytes=st.integers(1, 900),
+    suffix=st.sampled_from([".tar", ".tgz"]),
+)
+def test_any_cut_inside_a_tar_yields_each_line_once(pack, lines, ended, range_bytes, suffix):
+    data = b"\n".join(lines) + (b"\n" if ended else b"")
+    members = {
+        "tip.json": b"tip\n" * 100,
+        "d/user.json": b"user\n" * 3,
+        "review.json": data,
+        "business.json.gz": gzip.compress(data),
+        "z.jpg": b"\n",
+    }
+    with tempfile.TemporaryDirectory() as directory:
+        path = pathlib.Path(directory) / f"t{suffix}"
+        found, damages = read_files(make_tar(path, pack, members), range_bytes)
+    assert damages == {}
+    found = {name: lines for name, lines in found.items() if lines}
+    wanted = {f"t{suffix}/d/user.json": expected_lines(b"user\n" * 3)}
+    if data:
+        wanted[f"t{suffix}/review.json"] = expected_lines(data)
+        wanted[f"t{suffix}/business.json.gz"] = expected_lines(data)
+    assert found == wanted
+
+
+@pytest.mark.parametrize("suffix", [".json", ".json.gz", ".tar", ".tgz"])
+@pytest.mark.parametrize("num_before", [0, (16 << 20) - 3])
+def test_a_line_of_50_mb_is_rejected_within_bounded_memory(tmp_path, pack, suffix, num_before):
+    line = b'{"review_id":"r","user_id":"u","business_id":"b","stars":5,"date":"2015-01-01"}\n'
+    data = line + b" " * num_before + b"\n" + b"x" * 50_000_000 + b"\n" + line
+    path = tmp_path / f"review{suffix}"
+    if suffix in (".tar", ".tgz"):
+        files = make_tar(path, pack, {"review.json": data})
+    else:
+        path.write_bytes(gzip.compress(data, 1) if suffix.endswith("gz") else data)
+        files = inputs.find_inputs(str(path), "random")
+    kept, rejects = [], []
+    tracemalloc.start()
+    for byte_range in ranges.list_ranges(files, ranges.RANGE_BYTES):
+        for block in ranges.read_blocks(byte_range):
+            parsed = parsing.parse_block("interactions", block.data, block.offset, block.damage)
+            kept += parsed.rows["review_id"].to_pylist()
+            rejects += [(reject.byte_offset, reject.reason) for reject in parsed.rejects]
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept == ["r", "r"]
+    assert rejects == [(len(line) + num_before + 1, "line longer than 16 MiB")]
+    assert peak_bytes < 160 << 20
+
+
+def test_a_range_is_read_once_beside_the_chunks_with_its_first_and_last_newline(memory):
+    memory.files["mem://b/review.json"] = b"0123456\n" * 1_000_000
+    files = inputs.find_inputs("mem://b/review.json", "random")
+    for byte_range in ranges.list_ranges(files, 2_000_000):
+        memory.num_bytes_read = 0
+        (block,) = ranges.read_blocks(byte_range)
+        assert (block.offset, len(block.data)) == (byte_range.start, 2_000_000)
+        assert memory.num_bytes_read <= 2_000_000 + 2 * (64 << 10)
+
+
+MEMBERS = {
+    "business.json": b"b\n" * 400,
+    "tip.json": b"t\n" * 400,
+    "review.json": b"0123456\n" * 400,
+    "z.jpg": b"j" * 600,
+}
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tgz"])
+@pytest.mark.parametrize(
+    ("cut", "name", "where", "num_lines"),
+    [
+        # Headers are at 0, 1536, 3072 and 7168; the end is at 8704.
+        (512 + 301, "business.json", 301, 151),
+        (2000, "business.json", 800, 400),
+        (3072 + 100, "business.json", 800, 400),
+        (3584, "review.json", 0, 0),
+        (3584 + 800, "review.json", 800, 100),
+        (3584 + 805, "review.json", 805, 101),
+        (7000, "review.json", 3200, 400),
+        (8000, "review.json", 3200, 400),
+    ],
+)
+def test_a_cut_tar_is_damage_of_the_last_file_before_the_cut(
+    tmp_path, pack, suffix, cut, name, where, num_lines
+):
+    path = tmp_path / f"t{suffix}"
+    # Without a review file before the cut the driver refuses a plain tar.
+    (tmp_path / "review.json").write_bytes(b"r\n")
+    data = pack(MEMBERS)[:cut]
+    path.write_bytes(gzip.compress(data) if suffix == ".tgz" else data)
+    files = [
+        file for file in inputs.find_inputs(f"{tmp_path}/*", "random") if file.path == str(path)
+    ]
+    for range_bytes in (100, 805, 10_000):
+        lines, damages = read_files(files, range_bytes)
+        found = lines.get(f"t{suffix}/{name}", [])
+        assert len(found) == num_lines
+        assert damages == {f"t{suffix}/{name}": [(where, "truncated tar")]}
+
+
+def test_a_compressed_tar_that_is_cut(tmp_path, pack):
+    path = tmp_path / "t.tgz"
+    lines = b"".join(b"%s\n" % os.urandom(20).hex().encode() for _ in range(20_000))
+    make_tar(path, pack, {"review.json": lines, "user.json": b"u\n"})
+    path.write_bytes(path.read_bytes()[:200_000])
+    found, damages = read_files(inputs.find_inputs(str(path), "random"), 10_000)
+    (name,) = found
+    read = b"".join(line for _, line in found[name])
+    assert lines.startswith(read)
+    assert len(read) > 300_000
+    assert damages == {name: [(len(read), "truncated gzip")]}
+
+
+def test_a_damaged_member_does_not_hide_the_next(tmp_path, pack):
+    corrupt = gzip.compress(b"a\n")[:-8] + b"12345678"
+    members = {"user.json.gz": corrupt, "review.json": b"r\n"}
+    for suffix in (".tar", ".tgz"):
+        files = make_tar(tmp_path / f"t{suffix}", pack, members)
+        lines, damages = read_files(files, 100)
+        assert lines[f"t{suffix}/review.json"] == [(0, b"r\n")]
+        assert lines[f"t{suffix}/user.json.gz"] == [(0, b"a\n")]
+        assert damages == {f"t{suffix}/user.json.gz": [(2, "corrupt gzip")]}
+
+
+def test_a_gzip_that_is_no_tar_is_damage_of_its_own(tmp_path):
+    path = tmp_path / "t.tgz"
+    path.write_bytes(gzip.compress(b"x" * 600))
+    lines, damages = read_files(inputs.find_inputs(str(path), "random"), 100)
+    assert (lines, damages) == ({"t.tgz": []}, {"t.tgz": [(0, "corrupt tar")]})

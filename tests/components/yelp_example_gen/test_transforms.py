@@ -2,11 +2,13 @@
 
 import collections
 import datetime
+import gzip
 import json
 import random
 
 import apache_beam as beam
 import numpy as np
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 from tensorflow_transform.tf_metadata import schema_utils
@@ -156,8 +158,8 @@ def expected_split(reviews, all_reviews, config):
     if config.method == "random":
 
         def draw(review):
-            ids = np.array([review["review_id"]], object)
-            return hashing.hash_strings(ids, f"{config.seed:016x}")[0] / 2.0**64
+            hashes = hashing.hash_strings(pa.array([review["review_id"]]))
+            return hashing.mix(hashes, config.seed)[0] / 2.0**64
 
         return lambda r: "test" if draw(r) < 0.1 else "eval" if draw(r) < 0.2 else "train"
     by_user = collections.defaultdict(list)
@@ -250,6 +252,7 @@ def test_users_and_businesses(tmp_path, yelp):
         "user_id": "user-2",
         "yelping_since_seconds": [(40 * 365 + 10 + 125) * 86400 + 7 * 3600 + 8 * 60 + 9],
         "num_elite_years": [2],
+        "elite_years": [2012, 2013],
         "num_friends": [2],
         "friends": ["user-1", "user-2"],
         "fans": [2],
@@ -312,3 +315,132 @@ def test_chunking_does_not_change_the_output(tmp_path, yelp):
     assert first_tally == second_tally
     shards = [sorted(p.name for p in (tmp_path / x / "interactions").rglob("data*")) for x in "ab"]
     assert shards[0] == shards[1]
+
+
+def pack_input(yelp, pack, tmp_path):
+    """Writes reviews, users and businesses in many forms, and names those to be read locally."""
+    folder = tmp_path / "in"
+    contents = {
+        "review": yelp.write(folder / f"{PREFIX}review.json", make_reviews(yelp, 200)),
+        "user": yelp.write(folder / f"{PREFIX}user.json", [yelp.user(i) for i in range(30)]),
+        "business": yelp.write(
+            folder / f"{PREFIX}business.json", [yelp.business(i) for i in range(20)]
+        ),
+    }
+    junk = {"Agreement.pdf": b"%PDF", f"._{PREFIX}review.json": b"junk", "tip.json": b"{}"}
+    plain = junk | {f"./{PREFIX}{kind}.json": data for kind, data in contents.items()}
+    mixed = junk | {
+        f"d/{PREFIX}user.json.gz": gzip.compress(contents["user"]),
+        f"d/{PREFIX}review.json": contents["review"],
+        f"d/{PREFIX}business.json.gz": gzip.compress(contents["business"]),
+    }
+    (tmp_path / "plain.tar").write_bytes(pack(plain))
+    (tmp_path / "mixed.tar").write_bytes(pack(mixed))
+    (tmp_path / "plain.tgz").write_bytes(gzip.compress(pack(plain)))
+    (tmp_path / "really_gzip.tar").write_bytes(gzip.compress(pack(mixed)))
+    (tmp_path / "shards").mkdir()
+    lines = contents["review"].splitlines(keepends=True)
+    for part in range(0, 12):
+        shard = b"".join(lines[part * 20 : part * 20 + 20])
+        (tmp_path / "shards" / f"review-{part}.json").write_bytes(shard)
+    for kind in ("user", "business"):
+        data = gzip.compress(contents[kind])
+        (tmp_path / "shards" / f"{kind}.json.gz").write_bytes(data)
+    return ["mixed.tar", "really_gzip.tar", "shards/*"]
+
+
+def test_every_form_of_the_input_gives_the_same_rows(tmp_path, yelp, pack, memory):
+    forms = pack_input(yelp, pack, tmp_path)
+    _, wanted = run(tmp_path / "in", tmp_path / "out", SplitOptions())
+    assert all(wanted.values())
+    for number, form in enumerate(forms):
+        tally, rows = run(tmp_path / form, tmp_path / f"out{number}", SplitOptions(), 20_000)
+        assert rows == wanted, form
+        assert not any(key[0] == "rejected" for key in tally.counts)
+    # Through nothing but Beam's filesystems: this one has no files on the disk.
+    for name in ("plain.tar", "plain.tgz"):
+        memory.files[f"mem://b/{name}"] = (tmp_path / name).read_bytes()
+        _, rows = run(f"mem://b/{name}", tmp_path / f"mem-{name}", SplitOptions(), 20_000)
+        assert rows == wanted
+
+
+@pytest.mark.parametrize("pack_spans", [False, True])
+def test_later_spans_supersede(tmp_path, yelp, pack, pack_spans):
+    spans = {
+        # The second in the order of names, the first in that of numbers.
+        9: ([yelp.review(i) for i in range(60)], [yelp.user(i, fans=9) for i in range(5)]),
+        10: (
+            [yelp.review(i, date="2016-01-02 03:04:05") for i in range(50, 80)],
+            [yelp.user(i, fans=10) for i in (3, 4, 5)],
+        ),
+    }
+    for span, (reviews, users) in spans.items():
+        folder = tmp_path / f"span-{span}"
+        contents = {
+            "review.json": yelp.write(folder / "review.json", reviews),
+            "user.json": yelp.write(folder / "user.json", users),
+        }
+        if pack_spans:
+            (tmp_path / f"span-{span}.tgz").write_bytes(gzip.compress(pack(contents)))
+    pattern = tmp_path / ("span-{SPAN}.tgz" if pack_spans else "span-{SPAN}")
+    tally, rows = run(pattern, tmp_path / "out", SplitOptions(method="random"))
+    found = by_id(rows["users"], "user_id")
+    fans = {user: row["fans"] for user, row in found.items() if row["fans"]}
+    assert fans == {f"user-{i}": [9] for i in range(3)} | {f"user-{i}": [10] for i in (3, 4, 5)}
+    assert tally.counts["dropped", "users", "repeated_ids"] == 2
+    reviews = [row for split in SPLITS["interactions"] for row in rows[split]]
+    kept, latest = distinct([*spans[9][0], *spans[10][0]])
+    assert by_id(reviews).keys() == {review["review_id"] for review in latest.values()}
+    assert tally.counts["dropped", "interactions", "repeated_review_ids"] == 10
+    suffix = ".tgz" if pack_spans else ""
+    for span, (_, users) in spans.items():
+        assert tally.counts["kept", f"span-{span}{suffix}/user.json"] == len(users)
+
+
+@pytest.mark.parametrize("with_eval", [True, False])
+def test_given_splits_in_a_compressed_tar(tmp_path, yelp, pack, with_eval):
+    reviews = make_reviews(yelp, 300)[:300]
+    parts = {"test": reviews[:60], "train": reviews[60:200], "eval": reviews[200:]}
+    if not with_eval:
+        parts["train"] = reviews[60:]
+        del parts["eval"]
+    contents = {
+        f"{PREFIX}review.{split}.json": yelp.write(tmp_path / "x.json", part)
+        for split, part in parts.items()
+    }
+    contents[f"{PREFIX}review.json"] = b"not read"
+    (tmp_path / "t.tgz").write_bytes(gzip.compress(pack(contents)))
+    _, rows = run(tmp_path / "t.tgz", tmp_path / "out", SplitOptions(method="given", eval=0.3))
+    if not with_eval:
+        # 240 reviews, 30 % of them within four standard deviations of 7.1.
+        assert abs(len(rows["eval"]) - 72) < 29
+        rows["train"] += rows.pop("eval")
+    for split, part in parts.items():
+        assert by_id(rows[split]) == {r["review_id"]: expected_row(r) for r in part}
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tgz"])
+def test_a_tar_that_is_cut_is_one_reject(tmp_path, yelp, pack, suffix):
+    reviews = [yelp.review(i) for i in range(100)]
+    data = yelp.write(tmp_path / "x.json", reviews)
+    num_bytes = 512 + data.index(b"review-0090") + 50
+    cut = pack({"review.json": data})[:num_bytes]
+    path = tmp_path / f"yelp{suffix}"
+    path.write_bytes(gzip.compress(cut) if suffix == ".tgz" else cut)
+    tally, rows = run(path, tmp_path / "out", SplitOptions(method="random"))
+    assert sum(len(rows[split]) for split in SPLITS["interactions"]) == len(
+        distinct(reviews[:90])[1]
+    )
+    (reject,) = [
+        json.loads(line)
+        for path in (tmp_path / "out" / "rejects").iterdir()
+        for line in path.read_text().splitlines()
+    ]
+    line_start = data.rindex(b"\n", 0, num_bytes - 512) + 1
+    assert reject == {
+        "file": f"yelp{suffix}/review.json",
+        "byte_offset": line_start,
+        "reason": "truncated tar",
+        "line": data[line_start : num_bytes - 512].decode(),
+    }
+    assert tally.counts["rejected", f"yelp{suffix}/review.json", "truncated tar"] == 1

@@ -1,0 +1,1 @@
+"""StatisticsGen: statistics of a table, exact or of a sample."""
