@@ -27,7 +27,7 @@ setup(
         "apache-beam[gcp]==2.62.0",
         "tensorflow-serving-api~=2.16.1",
         "google-crc32c",
-        "python-snappy",
+        "python-snappy<0.7",
         "polars",
         "orjson",
         "pandas",
