@@ -8,20 +8,24 @@ rows that were held out, aggregates come from all training ratings.
 import dataclasses
 
 import numpy as np
+import scipy.sparse
 import tensorflow as tf
 
 from models.bias import BiasModel, fit_bias
 from models.tables import Interactions
+from models.taste import Taste
 
 # Columns of the sums over one entity's ratings: how many; the residual stars, summed; their
-# squares, summed; how many five-star and one-star ratings.
-NUM_SUMS = 5
-# Columns that `aggregate_features` makes of them.
-NUM_AGGREGATES = 8
+# squares, summed; how many five-star and one-star ratings; their ages in years, summed. Behind
+# them come the sums of the other side's taste coordinates, and those of residual times coordinate.
+NUM_SUMS = 6
+# Columns that `aggregate_features` makes of them, beside two a taste coordinate.
+NUM_AGGREGATES = 9
 
 _PRIOR_VARIANCE = 1.2  # Residual variance, in squared stars, of an entity without ratings.
 _PRIOR_FIVES, _PRIOR_ONES = 0.4, 0.12  # Shares of ratings; Yelp's own are close to these.
 _PRIOR_COUNT = 4.0
+_TASTE_SHRINKAGE, _POSITION_SHRINKAGE = 5.0, 2.0  # Pseudo-counts of means along coordinates.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,14 +33,17 @@ class RatingSums:
     """Sums over the ratings of each user and business, given a bias model.
 
     Attributes:
-      users: `[num_users, NUM_SUMS]` float32 array; residuals are against the business's bias.
-      businesses: `[num_businesses, NUM_SUMS]` float32 array; residuals against the user's bias.
+      users: `[num_users, user_sums_dim]` float32 array; residuals are against the business's bias.
+      businesses: `[num_businesses, business_sums_dim]` float32 array; residuals against the
+        user's bias.
       bias: The bias model that the residuals refer to.
+      taste: The taste coordinates that are summed.
     """
 
     users: np.ndarray
     businesses: np.ndarray
     bias: BiasModel
+    taste: Taste
 
 
 def aggregate_features(sums: tf.Tensor, shrinkage: tf.Tensor | float) -> tf.Tensor:
@@ -45,41 +52,57 @@ def aggregate_features(sums: tf.Tensor, shrinkage: tf.Tensor | float) -> tf.Tens
     The same function runs in training, in the export and on the histories that requests carry.
 
     Args:
-      sums: `[batch, NUM_SUMS]` float32 tensor; a row of zeros is an entity without ratings.
+      sums: `[batch, NUM_SUMS + 2 * taste_dim]` float32 tensor; a row of zeros is an entity without
+        ratings.
       shrinkage: Pseudo-count of the entity's bias.
 
     Returns:
-      `[batch, NUM_AGGREGATES]` float32 tensor: the shrunken bias, means of the residuals at three
-      other shrinkages, log count, no-ratings flag, log residual deviation, five minus one share.
+      `[batch, NUM_AGGREGATES + 2 * taste_dim]` float32 tensor: the shrunken bias, means of the
+      residuals at three other shrinkages, log count, no-ratings flag, log residual deviation,
+      five minus one share, log mean age; then the mean position along each taste coordinate, and
+      the mean residual, own bias taken off, along each.
     """
-    count, total, squares, fives, ones = tf.unstack(sums, NUM_SUMS, axis=1)
+    count, total, squares, fives, ones, ages = tf.unstack(sums[:, :NUM_SUMS], NUM_SUMS, axis=1)
+    positions, residuals = tf.split(sums[:, NUM_SUMS:], 2, axis=1)
+    bias = total / (count + shrinkage)
     variance = (squares + _PRIOR_COUNT * _PRIOR_VARIANCE) / (count + _PRIOR_COUNT)
     five_share = (fives + _PRIOR_COUNT * _PRIOR_FIVES) / (count + _PRIOR_COUNT)
     one_share = (ones + _PRIOR_COUNT * _PRIOR_ONES) / (count + _PRIOR_COUNT)
-    return tf.stack(
+    columns = [
+        bias,
+        total / (count + 1.0),
+        total / (count + 5.0),
+        total / (count + 25.0),
+        tf.math.log1p(count) / 2.0,
+        tf.cast(count < 0.5, tf.float32),
+        0.5 * tf.math.log(variance),
+        (five_share - _PRIOR_FIVES) - (one_share - _PRIOR_ONES),
+        tf.math.log1p(ages / tf.maximum(count, 1.0)),
+    ]
+    likings = residuals - bias[:, None] * positions
+    return tf.concat(
         [
-            total / (count + shrinkage),
-            total / (count + 1.0),
-            total / (count + 5.0),
-            total / (count + 25.0),
-            tf.math.log1p(count) / 2.0,
-            tf.cast(count < 0.5, tf.float32),
-            0.5 * tf.math.log(variance),
-            (five_share - _PRIOR_FIVES) - (one_share - _PRIOR_ONES),
+            tf.stack(columns, axis=1),
+            positions / (count + _POSITION_SHRINKAGE)[:, None],
+            2.0 * likings / (count + _TASTE_SHRINKAGE)[:, None],
         ],
         axis=1,
     )
 
 
-def rating_columns(stars: np.ndarray, residual: np.ndarray) -> np.ndarray:
+def rating_columns(stars: np.ndarray, residual: np.ndarray, ages_years: np.ndarray) -> np.ndarray:
     """Returns the `[num_ratings, NUM_SUMS]` array whose sums over an entity are its sums."""
     return np.stack(
-        [np.ones_like(residual), residual, residual**2, stars > 4.5, stars < 1.5], axis=1
+        [np.ones_like(residual), residual, residual**2, stars > 4.5, stars < 1.5, ages_years],
+        axis=1,
     ).astype(np.float64)
 
 
 def sum_ratings(
-    interactions: Interactions, bias: BiasModel, weights: np.ndarray | None = None
+    interactions: Interactions,
+    bias: BiasModel,
+    weights: np.ndarray | None = None,
+    taste: Taste | None = None,
 ) -> RatingSums:
     """Sums the ratings of each user and business.
 
@@ -87,34 +110,41 @@ def sum_ratings(
       interactions: Training ratings.
       bias: Bias model fitted on the same ratings.
       weights: Optional `[num_interactions]` array; 0 leaves an interaction out.
+      taste: Taste coordinates of both sides; none by default.
     """
     users, businesses = interactions.user_rows, interactions.business_rows
+    taste = taste or Taste.none(len(bias.user_bias), len(bias.business_bias))
+    weights = np.ones(len(interactions)) if weights is None else weights
     centred = interactions.stars - bias.mean_stars
+    ages_years = interactions.ages_years()
+
+    def group(rows, residual, others, coordinates, num_rows) -> np.ndarray:
+        columns = rating_columns(interactions.stars, residual, ages_years) * weights[:, None]
+        sums = [np.bincount(rows, column, num_rows)[:, None] for column in columns.T]
+        for values in (weights, weights * residual):
+            shape = (num_rows, len(coordinates))
+            matrix = scipy.sparse.csr_matrix((values.astype(np.float32), (rows, others)), shape)
+            sums.append(matrix @ coordinates)
+        return np.concatenate(sums, axis=1).astype(np.float32)
+
     return RatingSums(
-        users=_group(
+        users=group(
             users,
-            interactions.stars,
             centred - bias.business_bias[businesses],
-            weights,
+            businesses,
+            taste.businesses,
             len(bias.user_bias),
         ),
-        businesses=_group(
+        businesses=group(
             businesses,
-            interactions.stars,
             centred - bias.user_bias[users],
-            weights,
+            users,
+            taste.users,
             len(bias.business_bias),
         ),
         bias=bias,
+        taste=taste,
     )
-
-
-def _group(rows, stars, residual, weights, num_rows) -> np.ndarray:
-    columns = rating_columns(stars, residual)
-    if weights is not None:
-        columns *= weights[:, None]
-    sums = [np.bincount(rows, columns[:, c], num_rows) for c in range(NUM_SUMS)]
-    return np.stack(sums, axis=1).astype(np.float32)
 
 
 def cross_fit(
@@ -124,6 +154,7 @@ def cross_fit(
     shrinkages: tuple[float, float],
     num_folds: int,
     seed: int,
+    taste: Taste | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sums, for each training row, the ratings of its user and business in the other folds.
 
@@ -134,19 +165,25 @@ def cross_fit(
       shrinkages: Pseudo-counts of users and businesses.
       num_folds: Folds, at least 2.
       seed: Seed of the assignment of rows to folds.
+      taste: Taste coordinates of both sides; none by default.
 
     Returns:
-      Two `[num_interactions, NUM_SUMS]` float32 arrays, for the users and for the businesses.
+      Two `[num_interactions, sums_dim]` float32 arrays, for the users and for the businesses.
     """
+    taste = taste or Taste.none(num_users, num_businesses)
     fold = np.random.default_rng(seed).integers(num_folds, size=len(interactions))
-    user_sums = np.zeros([len(interactions), NUM_SUMS], np.float32)
-    business_sums = np.zeros_like(user_sums)
+    user_dim, business_dim = (
+        NUM_SUMS + 2 * side.shape[1] for side in (taste.businesses, taste.users)
+    )
+    user_sums = np.zeros([len(interactions), user_dim], np.float32)
+    business_sums = np.zeros([len(interactions), business_dim], np.float32)
     for held_out in range(num_folds):
         inside = fold == held_out
         if not inside.any() or inside.all():
             continue
         others = interactions[~inside]
-        sums = sum_ratings(others, fit_bias(others, num_users, num_businesses, *shrinkages))
+        bias = fit_bias(others, num_users, num_businesses, *shrinkages)
+        sums = sum_ratings(others, bias, taste=taste)
         user_sums[inside] = sums.users[interactions.user_rows[inside]]
         business_sums[inside] = sums.businesses[interactions.business_rows[inside]]
     return user_sums, business_sums

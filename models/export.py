@@ -49,6 +49,7 @@ def build_tables(
         seen=seen,
         mean_stars=model.sums.bias.mean_stars,
         business_bias=model.sums.bias.business_bias.astype(np.float32),
+        taste=model.sums.taste.businesses,
         counts=model.counts.numpy(),
         categories=categories,
         cities=cities,
@@ -82,7 +83,8 @@ def save_exact(
       path: Folder of the SavedModel.
     """
     with tempfile.TemporaryDirectory() as assets:
-        save(Recommender(tables, QueryEncoder(model.query_tower, transform), assets), path)
+        encoder = QueryEncoder(model.query_tower, transform, model.sums.users.shape[1])
+        save(Recommender(tables, encoder, assets), path)
 
 
 def load_tables(path: str) -> tuple[RecommenderTables, tf.Module]:
@@ -108,6 +110,7 @@ def load_tables(path: str) -> tuple[RecommenderTables, tf.Module]:
             seen=Bag(loaded.seen_values.numpy(), splits[:-1]),
             mean_stars=float(loaded.mean_stars.numpy()),
             business_bias=loaded.business_bias.numpy()[:num_businesses],
+            taste=loaded.taste.numpy()[:num_businesses],
             counts=loaded.counts.numpy(),
             categories=read_postings(loaded.categories),
             cities=read_postings(loaded.cities),

@@ -7,8 +7,10 @@ import pydantic
 Share = Annotated[float, pydantic.Field(ge=0.0, lt=1.0)]
 Weight = Annotated[float, pydantic.Field(ge=0.0, allow_inf_nan=False)]
 Count = Annotated[int, pydantic.Field(ge=1)]
+Natural = Annotated[int, pydantic.Field(ge=0)]
 Rate = Annotated[float, pydantic.Field(gt=0.0, allow_inf_nan=False)]
 Fraction = Annotated[float, pydantic.Field(gt=0.0, lt=1.0)]
+Auto = Literal["auto"]
 Seed = Annotated[int, pydantic.Field(strict=True)]
 
 
@@ -69,8 +71,10 @@ class ModelOptions(Options):
       objective: What the two tasks weigh.
       embedding_dim: Coordinates of the retrieval direction; the block has one more.
       rating_dim: Interaction coordinates of the rating block; the block has two more.
+      taste_dim: Coordinates of who visited what that ratings are summed along; those of the tags
+        are twice as many; 0 for none of either; `auto` leaves it to the eval split.
       tower_widths: Widths of the hidden layers.
-      temperature: Of the retrieval softmax.
+      temperature: Of the retrieval softmax; `auto` leaves it to the eval split.
       dropout: Share of hidden units dropped in training.
       cold_dropout: Share of rating rows, a side each, whose history is hidden in training.
       id_dropout: Share of businesses whose id is hidden from a training step.
@@ -79,8 +83,9 @@ class ModelOptions(Options):
     objective: Objective = Objective()
     embedding_dim: Count = 64
     rating_dim: Count = 16
+    taste_dim: Natural | Auto = "auto"
     tower_widths: tuple[Count, ...] = (64, 64)
-    temperature: Rate = 0.12
+    temperature: Rate | Auto = "auto"
     dropout: Share = 0.1
     cold_dropout: Share = 0.05
     id_dropout: Share = 0.1
@@ -113,6 +118,7 @@ class TrainingOptions(Options):
       retrieval_learning_rate: Likewise on the retrieval blocks.
       ema_decay: Of the averaged weights that are evaluated and exported.
       num_folds: Folds of the cross-fitted aggregates.
+      tuning_seconds: How long trials of what is `auto` may take; the first always runs.
       num_evaluations: How often a run looks at the eval split.
       eval_users: Users of the eval split whose lists are ranked at each look, at most.
       seed: Seed of initial weights, folds, batches and dropout.
@@ -126,6 +132,7 @@ class TrainingOptions(Options):
     retrieval_learning_rate: Rate = 6e-3
     ema_decay: Share = 0.98
     num_folds: Annotated[int, pydantic.Field(ge=2)] = 20
+    tuning_seconds: Weight = 300.0
     num_evaluations: Count = 8
     eval_users: Count = 5_000
     seed: Seed = 0

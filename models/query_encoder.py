@@ -3,7 +3,6 @@
 import tensorflow as tf
 
 from models import features
-from models.aggregates import NUM_SUMS
 from models.preprocessing import NUMERIC
 from models.two_tower import query_inputs
 
@@ -19,12 +18,15 @@ USER_COVARIATES = (
 class QueryEncoder(tf.Module):
     """The query tower from raw covariates on: the Transform graph, then f."""
 
-    def __init__(self, tower: tf.keras.layers.Layer, transform: tf.keras.layers.Layer):
+    def __init__(
+        self, tower: tf.keras.layers.Layer, transform: tf.keras.layers.Layer, sums_dim: int
+    ):
         """Joins the two.
 
         Args:
           tower: A built `models.towers.QueryTower`.
           transform: The users' Transform graph as a layer (`transform_features_layer`).
+          sums_dim: Width of the users' rating sums.
         """
         super().__init__(name="query_encoder")
         self.tower = tower
@@ -35,7 +37,7 @@ class QueryEncoder(tf.Module):
             autograph=False,
             input_signature=[
                 {key: tf.TensorSpec([None], tf.int64, name=key) for key in USER_COVARIATES},
-                tf.TensorSpec([None, NUM_SUMS], tf.float32),
+                tf.TensorSpec([None, sums_dim], tf.float32),
                 tf.TensorSpec([None, None], tf.float32),
                 tf.TensorSpec([None], tf.float32),
                 ragged,

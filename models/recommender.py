@@ -14,7 +14,6 @@ import numpy as np
 import tensorflow as tf
 
 from models import features
-from models.aggregates import NUM_SUMS
 from models.errors import InputError
 from models.postings import Postings
 from models.query_encoder import USER_COVARIATES
@@ -56,6 +55,7 @@ class RecommenderTables:
       seen: By user, the rows of the businesses that they rated in training.
       mean_stars: Mean training rating, in stars.
       business_bias: `[num_businesses]` float32 array, in stars.
+      taste: `[num_businesses, business_dim]` float32 array: `models.taste`.
       counts: `[num_businesses]` float32 array: training ratings of each business.
       categories: By category, the rows of its businesses.
       cities: By city, the rows of its businesses.
@@ -70,6 +70,7 @@ class RecommenderTables:
     seen: Bag
     mean_stars: float
     business_bias: np.ndarray
+    taste: np.ndarray
     counts: np.ndarray
     categories: Mapping[bytes, np.ndarray]
     cities: Mapping[bytes, np.ndarray]
@@ -117,6 +118,9 @@ class Recommender(tf.Module):
             np.append(tables.business_bias, 0).astype(np.float32),
             trainable=False,
             name="business_bias",
+        )
+        self.taste = tf.Variable(
+            np.pad(tables.taste, [(0, 1), (0, 0)]), trainable=False, name="taste"
         )
         self.rating_dim = tf.Variable(tables.rating_dim, trainable=False, name="rating_dim")
         self.counts = tf.Variable(tables.counts, trainable=False, name="counts")
@@ -242,9 +246,13 @@ class Recommender(tf.Module):
             residual**2,
             tf.cast(stars > 4.5, tf.float32),
             tf.cast(stars < 1.5, tf.float32),
+            tf.zeros_like(residual),  # Their age: what a request tells happened lately.
         ]
-        masked = tf.stack(columns, axis=2) * tf.cast(rated, tf.float32)[:, :, None]
-        return tf.ensure_shape(tf.reduce_sum(masked, axis=1), [None, NUM_SUMS])
+        taste = tf.gather(self.taste, rows)
+        columns = tf.concat(
+            [tf.stack(columns, axis=2), taste, residual[:, :, None] * taste], axis=2
+        )
+        return tf.reduce_sum(columns * tf.cast(rated, tf.float32)[:, :, None], axis=1)
 
     def _answer(self, queries, seen, k, exclude_seen, exclude_business_id, category, city) -> dict:
         batch = tf.shape(queries)[0]

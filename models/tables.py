@@ -16,6 +16,7 @@ from models import features
 from models.errors import InputError
 
 _BATCH_ROWS = 8_192
+_YEAR_SECONDS = 365.25 * 86_400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,18 +98,29 @@ class Interactions:
       user_rows: `[num_interactions]` int32 array.
       business_rows: `[num_interactions]` int32 array.
       stars: `[num_interactions]` float32 array, in stars.
+      timestamps_seconds: `[num_interactions]` int64 array of Unix times; zeros where unknown.
     """
 
     user_rows: np.ndarray
     business_rows: np.ndarray
     stars: np.ndarray
+    timestamps_seconds: np.ndarray = dataclasses.field(default=None)  # type: ignore[arg-type]
+
+    def __post_init__(self):
+        if self.timestamps_seconds is None:
+            object.__setattr__(self, "timestamps_seconds", np.zeros(len(self.stars), np.int64))
 
     def __len__(self) -> int:
         return len(self.stars)
 
     def __getitem__(self, index) -> "Interactions":
         """Returns the interactions that a slice, mask or index array selects."""
-        return Interactions(self.user_rows[index], self.business_rows[index], self.stars[index])
+        return Interactions(
+            self.user_rows[index],
+            self.business_rows[index],
+            self.stars[index],
+            self.timestamps_seconds[index],
+        )
 
     def __add__(self, other: "Interactions") -> "Interactions":
         """Returns these interactions followed by the other ones."""
@@ -116,7 +128,13 @@ class Interactions:
             np.concatenate([self.user_rows, other.user_rows]),
             np.concatenate([self.business_rows, other.business_rows]),
             np.concatenate([self.stars, other.stars]),
+            np.concatenate([self.timestamps_seconds, other.timestamps_seconds]),
         )
+
+    def ages_years(self) -> np.ndarray:
+        """Returns how long before the newest each one was, a `[num_interactions]` float64 array."""
+        newest = self.timestamps_seconds.max(initial=0)
+        return (newest - self.timestamps_seconds) / _YEAR_SECONDS
 
     def histories(self, num_users: int) -> Bag:
         """Returns each user's businesses, in file order."""
@@ -263,6 +281,7 @@ def read_interactions(files: Sequence[str], users: IdIndex, businesses: IdIndex)
             features.USER_ID: tf.io.FixedLenFeature([], tf.string),
             features.BUSINESS_ID: tf.io.FixedLenFeature([], tf.string),
             features.STARS: tf.io.FixedLenFeature([], tf.float32),
+            features.TIMESTAMP_SECONDS: tf.io.FixedLenFeature([], tf.int64),
         },
     )
     rows = {
@@ -276,4 +295,9 @@ def read_interactions(files: Sequence[str], users: IdIndex, businesses: IdIndex)
                 f"Expected every {key} of the interactions in its table; got {missing!r}, which "
                 "is not there. Run the ingestion again: it gives every such id a row."
             )
-    return Interactions(rows[features.USER_ID], rows[features.BUSINESS_ID], columns[features.STARS])
+    return Interactions(
+        rows[features.USER_ID],
+        rows[features.BUSINESS_ID],
+        columns[features.STARS],
+        columns[features.TIMESTAMP_SECONDS],
+    )

@@ -16,7 +16,8 @@ from models.options import ModelOptions
 from models.preprocessing import CATEGORIES, NUMERIC
 
 # Keys of the towers' inputs beside the transformed covariates.
-SUMS = "sums"  # [batch, NUM_SUMS] float32: models.aggregates.
+SUMS = "sums"  # [batch, sums_dim] float32: models.aggregates.
+TASTE = "taste"  # [batch, business_dim] float32: models.taste, of businesses only.
 ROW = "row"  # [batch] int32: row in the businesses table, -1 for a new business.
 HISTORY_VECTOR = "history_vector"  # [batch, embedding_dim] float32: `history_vector`.
 HISTORY_COUNT = "history_count"  # [batch] float32: number of businesses in the history.
@@ -69,7 +70,7 @@ class QueryRetrievalBlock(tf.keras.layers.Layer):
           **kwargs: Keras's own, such as `name`.
         """
         super().__init__(**kwargs)
-        self._temperature = options.temperature
+        self._temperature = float(options.temperature)
         self._hidden = hidden_layers(options.tower_widths, options.dropout)
         # A user starts as their history alone; covariates earn their say. Without a history there
         # must be some direction all the same: at zero its gradient has no bound.
@@ -215,7 +216,9 @@ class CandidateRatingBlock(tf.keras.layers.Layer):
         """Returns `[batch, rating_block_dim]` float32."""
         aggregates = aggregate_features(inputs[SUMS], self._shrinkage)
         hidden = self._hidden(
-            tf.concat([inputs[NUMERIC], aggregates, *_pooled(self._tokens, inputs)], axis=1),
+            tf.concat(
+                [inputs[NUMERIC], inputs[TASTE], aggregates, *_pooled(self._tokens, inputs)], axis=1
+            ),
             training=training,
         )
         (shortcut,) = _pooled(self._shortcut, inputs)

@@ -3,18 +3,20 @@
 import dataclasses
 import logging
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from models import features, metrics
+from models import features, metrics, tuning
 from models.aggregates import cross_fit, sum_ratings
 from models.bias import choose_shrinkages, fit_bias
 from models.errors import InputError
 from models.options import ModelOptions, TrainingOptions
 from models.spectral import initial_directions
 from models.tables import Bag, EntityTable, Interactions
+from models.taste import taste_coordinates
 from models.two_tower import TwoTowerModel
 
 _LOG = logging.getLogger("t2rec")
@@ -38,22 +40,44 @@ class Evaluation:
 
 
 @dataclasses.dataclass(frozen=True)
+class Trial:
+    """A training run on the train split with one set of options.
+
+    Attributes:
+      model_options: The options.
+      evaluations: The looks at the eval split, in order.
+      best_steps: By block, `rating` and `retrieval`, the step that was best on eval.
+      best_scores: By block, how good it was then: minus the RMSE, or the recall@20.
+    """
+
+    model_options: ModelOptions
+    evaluations: tuple[Evaluation, ...]
+    best_steps: dict[str, int]
+    best_scores: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainingResult:
     """A trained model and how it came about.
 
     Attributes:
-      model: The model, each block with the averaged weights of its best step.
-      evaluations: The looks at the eval split, in order.
-      best_steps: By block, `rating` and `retrieval`, the step that was best on eval.
+      model: The model, each block with the options and the number of steps of its best trial.
+      trials: What was tried.
+      chosen: By block, the place of its best trial in `trials`.
       shrinkages: Pseudo-counts of users and businesses, chosen on eval.
       fitted: The interactions that the model learnt from.
     """
 
     model: TwoTowerModel
-    evaluations: tuple[Evaluation, ...]
-    best_steps: dict[str, int]
+    trials: tuple[Trial, ...]
+    chosen: dict[str, int]
     shrinkages: tuple[float, float]
     fitted: Interactions
+
+    @property
+    def best_steps(self) -> dict[str, int]:
+        """The steps that each block was trained for."""
+        return {name: self.trials[place].best_steps[name] for name, place in self.chosen.items()}
 
 
 def train(
@@ -71,7 +95,7 @@ def train(
       users: All users.
       businesses: All businesses.
       train_set: Interactions to learn from.
-      eval_set: Interactions to choose on: shrinkages and the number of steps.
+      eval_set: Interactions to choose on: shrinkages, steps and what the options leave open.
       model_options: Sizes and weights of the model.
       options: Length and pace of training.
       refit: Whether to train again on both splits with what was chosen.
@@ -80,17 +104,54 @@ def train(
       InputError: If the loss diverges.
     """
     shrinkages = choose_shrinkages(train_set, eval_set, users.num_rows, businesses.num_rows)
-    run = _Run(users, businesses, train_set, shrinkages, model_options, options)
     look = _EvalSplit(users.num_rows, train_set, eval_set, options)
-    evaluations = run.fit_and_look(look)
-    best_steps = run.best_steps()
-    if not refit:
-        return TrainingResult(run.model, evaluations, best_steps, shrinkages, train_set)
-    _LOG.info("training again on train + eval")
-    both = train_set + eval_set
-    again = _Run(users, businesses, both, shrinkages, model_options, options)
-    again.fit(best_steps, schedule_steps=run.num_steps)
-    return TrainingResult(again.model, evaluations, best_steps, shrinkages, both)
+    started = time.monotonic()
+    trials: list[Trial] = []
+    for tried in tuning.list_trials(model_options):
+        seconds_each = (time.monotonic() - started) / max(len(trials), 1)
+        if trials and seconds_each * (len(trials) + 1) > options.tuning_seconds:
+            _LOG.info("training.tuning_seconds leaves no time for more trials")
+            break
+        _LOG.info("trying taste_dim %s, temperature %s", tried.taste_dim, tried.temperature)
+        run = _Run(users, businesses, train_set, shrinkages, tried, options)
+        trials.append(run.fit_and_look(look))
+    chosen = _choose(trials)
+    final_options = _join_options(model_options, trials, chosen)
+    steps = {name: trials[place].best_steps[name] for name, place in chosen.items()}
+    for name, place in chosen.items():
+        tried = trials[place].model_options
+        _LOG.info("%s: taste_dim %s, temperature %s", name, tried.taste_dim, tried.temperature)
+    if not refit and len(trials) == 1:
+        return TrainingResult(run.model, tuple(trials), chosen, shrinkages, train_set)
+    fitted = train_set + eval_set if refit else train_set
+    _LOG.info("training again on %s with what was chosen", "train + eval" if refit else "train")
+    again = _Run(users, businesses, fitted, shrinkages, final_options, options)
+    again.fit(steps, schedule_steps=run.num_steps)
+    return TrainingResult(again.model, tuple(trials), chosen, shrinkages, fitted)
+
+
+def _choose(trials: Sequence[Trial]) -> dict[str, int]:
+    """Chooses the best trial of each block, the first of equal ones."""
+    names = trials[0].best_scores
+    places = range(len(trials))
+    return {
+        name: max(places, key=lambda place: trials[place].best_scores.get(name, -math.inf))
+        for name in names
+    }
+
+
+def _join_options(
+    model_options: ModelOptions, trials: Sequence[Trial], chosen: dict[str, int]
+) -> ModelOptions:
+    """Joins what the blocks chose; a block without a task keeps what was tried first."""
+    by_block = {RATING: tuning.RATING_VALUES, RETRIEVAL: tuning.RETRIEVAL_VALUES}
+    return model_options.model_copy(
+        update={
+            key: getattr(trials[chosen.get(name, 0)].model_options, key)
+            for name, values in by_block.items()
+            for key in values
+        }
+    )
 
 
 class _EvalSplit:
@@ -145,7 +206,7 @@ class _Block:
         self._learning_rate = learning_rate
         self._decay = decay
         self._best: list[np.ndarray] = []
-        self._best_score = -math.inf
+        self.best_score = -math.inf
         self.best_step = 0
 
     def prepare(self, schedule_steps: int) -> None:
@@ -166,8 +227,8 @@ class _Block:
         return [self._average.average(variable).numpy() for variable in self.variables]
 
     def keep_if_best(self, step: int, score: float) -> None:
-        if score > self._best_score:
-            self.best_step, self._best_score, self._best = step, score, self.averages()
+        if score > self.best_score:
+            self.best_step, self.best_score, self._best = step, score, self.averages()
 
     def keep(self, step: int) -> None:
         self.best_step, self._best = step, self.averages()
@@ -196,8 +257,17 @@ class _Run:
         self._options = options
         self._interactions = interactions
         num_users, num_businesses = users.num_rows, businesses.num_rows
+        taste = taste_coordinates(
+            interactions, num_users, businesses, int(model_options.taste_dim), options.seed
+        )
         self._user_sums, self._business_sums = cross_fit(
-            interactions, num_users, num_businesses, shrinkages, options.num_folds, options.seed
+            interactions,
+            num_users,
+            num_businesses,
+            shrinkages,
+            options.num_folds,
+            options.seed,
+            taste,
         )
         bias = fit_bias(interactions, num_users, num_businesses, *shrinkages)
         self._histories = interactions.histories(num_users)
@@ -213,7 +283,7 @@ class _Run:
             model_options,
             users,
             businesses,
-            sum_ratings(interactions, bias),
+            sum_ratings(interactions, bias, taste=taste),
             self._histories,
             directions,
         )
@@ -226,7 +296,7 @@ class _Run:
         self._batches = zip(self._rating_batches(), self._retrieval_batches(), strict=True)
         self._blocks: dict[str, _Block] = {}
 
-    def fit_and_look(self, eval_split: _EvalSplit) -> tuple[Evaluation, ...]:
+    def fit_and_look(self, eval_split: _EvalSplit) -> Trial:
         """Trains to the end; each block keeps the weights that were best on the eval split."""
         self._prepare(self.num_steps)
         every = max(1, self.num_steps // self._options.num_evaluations)
@@ -254,7 +324,12 @@ class _Run:
             )
         for block in self._blocks.values():
             block.restore_best()
-        return tuple(evaluations)
+        return Trial(
+            self.model.options,
+            tuple(evaluations),
+            {name: block.best_step for name, block in self._blocks.items()},
+            {name: block.best_score for name, block in self._blocks.items()},
+        )
 
     def fit(self, steps: dict[str, int], schedule_steps: int) -> None:
         """Trains each block for its own number of steps, on the schedule of a longer run."""
@@ -270,9 +345,6 @@ class _Run:
                 _LOG.info("step %d of %d: loss %.4f", step, last, loss)
         for block in self._blocks.values():
             block.restore_best()
-
-    def best_steps(self) -> dict[str, int]:
-        return {name: block.best_step for name, block in self._blocks.items()}
 
     def _prepare(self, schedule_steps: int) -> None:
         self.model.compute_loss(self._next_batch())  # Creates the variables.

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from models.aggregates import NUM_SUMS, RatingSums
+from models.aggregates import RatingSums
 from models.options import ModelOptions
 from models.preprocessing import CITY, NUMERIC
 from models.tables import Bag, EntityTable
@@ -14,6 +14,7 @@ from models.towers import (
     HISTORY_VECTOR,
     ROW,
     SUMS,
+    TASTE,
     CandidateRatingBlock,
     CandidateRetrievalBlock,
     CandidateTower,
@@ -76,6 +77,7 @@ class TwoTowerModel(tfrs.Model):
         self._user_numeric = tf.constant(users.numeric)
         self._business_numeric = tf.constant(businesses.numeric)
         self._city = tf.constant(businesses.categorical[CITY])
+        self._taste = tf.constant(sums.taste.businesses)
         self._bags = {
             key: tf.RaggedTensor.from_row_splits(bag.values, bag.row_splits)
             for key, bag in businesses.bags.items()
@@ -102,12 +104,13 @@ class TwoTowerModel(tfrs.Model):
 
         Args:
           rows: `[batch]` int32 tensor of business rows.
-          sums: `[batch, NUM_SUMS]` float32 tensor of rating sums.
+          sums: `[batch, business_sums_dim]` float32 tensor of rating sums.
         """
         return {
             ROW: rows,
             SUMS: sums,
             NUMERIC: tf.gather(self._business_numeric, rows),
+            TASTE: tf.gather(self._taste, rows),
             CITY: tf.gather(self._city, rows),
             **{key: tf.gather(bag, rows) for key, bag in self._bags.items()},
         }
@@ -135,22 +138,29 @@ class TwoTowerModel(tfrs.Model):
 
         Args:
           inputs: `user_rows` and `business_rows`, `[batch]` int32; `stars`, `[batch]` float32;
-            `user_sums` and `business_sums`, `[batch, NUM_SUMS]` float32, cross-fitted.
+            `user_sums` and `business_sums`, `[batch, sums_dim]` float32, cross-fitted.
           training: Whether to drop units and rating sums.
         """
         user_sums, business_sums = inputs["user_sums"], inputs["business_sums"]
+        business_inputs = self.candidate_inputs(inputs["business_rows"], business_sums)
         if training:
-            user_sums = _drop_rows(user_sums, self.options.cold_dropout)
-            business_sums = _drop_rows(business_sums, self.options.cold_dropout)
+            user_sums = _drop_rows(user_sums, self._keep_rows(user_sums))
+            keep = self._keep_rows(business_sums)
+            business_inputs[SUMS] = _drop_rows(business_sums, keep)
+            # Coordinates from visits are history as well, those from tags are not.
+            visits, tags = tf.split(business_inputs[TASTE], [self.sums.taste.taste_dim, -1], axis=1)
+            business_inputs[TASTE] = tf.concat([_drop_rows(visits, keep), tags], axis=1)
         query = self.query_tower.rating(
             {NUMERIC: tf.gather(self._user_numeric, inputs["user_rows"]), SUMS: user_sums},
             training,
         )
-        candidate = self.candidate_tower.rating(
-            self.candidate_inputs(inputs["business_rows"], business_sums), training
-        )
+        candidate = self.candidate_tower.rating(business_inputs, training)
         predicted = tf.reduce_sum(query * candidate, axis=1)
         return self.rating_task(labels=inputs["stars"], predictions=predicted, training=training)
+
+    def _keep_rows(self, rows: tf.Tensor) -> tf.Tensor:
+        """Draws the rows whose history training shows, `[batch, 1]` bool."""
+        return tf.random.uniform([tf.shape(rows)[0], 1]) >= self.options.cold_dropout
 
     def retrieval_loss(self, inputs: dict, training: bool = False) -> tf.Tensor:
         """Computes the softmax cross-entropy of a retrieval batch, in nats a positive.
@@ -161,13 +171,14 @@ class TwoTowerModel(tfrs.Model):
           training: Whether to drop units and ids.
         """
         candidates = self.candidate_tower.retrieval(
-            self.candidate_inputs(tf.range(self._businesses.num_rows), tf.zeros([1, NUM_SUMS])),
+            # The retrieval blocks take no sums.
+            self.candidate_inputs(tf.range(self._businesses.num_rows), tf.zeros([1, 0])),
             training,
         )
         queries = self.query_tower.retrieval(
             query_inputs(
                 tf.gather(self._user_numeric, inputs["query_rows"]),
-                tf.zeros([1, NUM_SUMS]),
+                tf.zeros([1, 0]),
                 candidates[:, : self.options.embedding_dim],
                 self.counts,
                 inputs["histories"],
@@ -197,10 +208,11 @@ class TwoTowerModel(tfrs.Model):
         autograph=False,
         input_signature=[
             tf.TensorSpec([None], tf.int32),
-            tf.TensorSpec([None, NUM_SUMS], tf.float32),
+            tf.TensorSpec([None, None], tf.float32),
         ],
     )
     def _embed_candidates(self, rows: tf.Tensor, sums: tf.Tensor) -> tf.Tensor:
+        sums = tf.ensure_shape(sums, [None, self.sums.businesses.shape[1]])
         return self.candidate_tower(self.candidate_inputs(rows, sums))
 
     def embed_new_candidate(self) -> np.ndarray:
@@ -208,8 +220,9 @@ class TwoTowerModel(tfrs.Model):
         empty = tf.RaggedTensor.from_row_splits(tf.zeros([0], tf.int64), [0, 0])
         return self.candidate_tower({
             ROW: tf.constant([-1]),
-            SUMS: tf.zeros([1, NUM_SUMS]),
+            SUMS: tf.zeros([1, self.sums.businesses.shape[1]]),
             NUMERIC: tf.zeros([1, self._business_numeric.shape[1]]),
+            TASTE: tf.zeros([1, self._taste.shape[1]]),
             CITY: tf.constant([self._businesses.vocabulary_sizes[CITY] - 1]),
             **{key: empty for key in self._bags},
         }).numpy()
@@ -219,9 +232,8 @@ class TwoTowerModel(tfrs.Model):
         directions = tf.zeros([self._businesses.num_rows, self.options.embedding_dim])
         empty = tf.RaggedTensor.from_row_splits(tf.zeros([0], tf.int32), [0, 0])
         numeric = tf.zeros([1, self._user_numeric.shape[1]])
-        return self.query_tower(
-            query_inputs(numeric, tf.zeros([1, NUM_SUMS]), directions, self.counts, empty)
-        ).numpy()
+        sums = tf.zeros([1, self.sums.users.shape[1]])
+        return self.query_tower(query_inputs(numeric, sums, directions, self.counts, empty)).numpy()
 
     def embed_queries(
         self, candidates: np.ndarray, rows: np.ndarray, histories: Bag | None = None
@@ -256,7 +268,7 @@ class TwoTowerModel(tfrs.Model):
         autograph=False,
         input_signature=[
             tf.TensorSpec([None, None], tf.float32),
-            tf.TensorSpec([None, NUM_SUMS], tf.float32),
+            tf.TensorSpec([None, None], tf.float32),
             tf.TensorSpec([None, None], tf.float32),
             tf.RaggedTensorSpec([None, None], tf.int32, row_splits_dtype=tf.int64),
         ],
@@ -269,6 +281,7 @@ class TwoTowerModel(tfrs.Model):
         histories: tf.RaggedTensor,
     ) -> tf.Tensor:
         numeric = tf.ensure_shape(numeric, [None, self._user_numeric.shape[1]])
+        sums = tf.ensure_shape(sums, [None, self.sums.users.shape[1]])
         directions = tf.ensure_shape(directions, [None, self.options.embedding_dim])
         return self.query_tower(query_inputs(numeric, sums, directions, self.counts, histories))
 
@@ -284,7 +297,7 @@ def query_inputs(
 
     Args:
       numeric: `[batch, num_numeric]` float32 tensor of transformed covariates.
-      sums: `[batch, NUM_SUMS]` float32 tensor of rating sums.
+      sums: `[batch, user_sums_dim]` float32 tensor of rating sums.
       directions: `[num_businesses, embedding_dim]` float32 tensor.
       counts: `[num_businesses]` float32 tensor of training ratings.
       histories: `[batch, None]` int ragged tensor of business rows.
@@ -297,7 +310,6 @@ def query_inputs(
     }
 
 
-def _drop_rows(sums: tf.Tensor, share: float) -> tf.Tensor:
-    """Replaces a share of the rows by those of an entity without ratings."""
-    keep = tf.random.uniform([tf.shape(sums)[0], 1]) >= share
-    return tf.where(keep, sums, 0.0)
+def _drop_rows(columns: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
+    """Replaces the rows that are not kept by those of an entity without ratings."""
+    return tf.where(keep, columns, 0.0)

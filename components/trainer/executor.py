@@ -18,7 +18,7 @@ from components import examples
 from models import export, features, preprocessing, tables, training
 from models.options import ModelOptions, TrainingOptions
 
-_BAGS = (preprocessing.CATEGORIES, preprocessing.ATTRIBUTES)
+_BAGS = (preprocessing.CATEGORIES, preprocessing.ATTRIBUTES, preprocessing.REVIEW_TERMS)
 
 
 class Executor(base_executor.BaseExecutor):
@@ -76,8 +76,15 @@ class Executor(base_executor.BaseExecutor):
         )
         model_run = artifact_utils.get_single_instance(output_dict["model_run"])
         history = {
-            "evaluations": [dataclasses.asdict(look) for look in result.evaluations],
-            "best_steps": result.best_steps,
+            "trials": [
+                {
+                    "options": trial.model_options.model_dump(),
+                    "evaluations": [dataclasses.asdict(look) for look in trial.evaluations],
+                    "best_steps": trial.best_steps,
+                }
+                for trial in result.trials
+            ],
+            "chosen": result.chosen,
             "shrinkages": list(result.shrinkages),
         }
         with fileio.open(os.path.join(model_run.uri, "history.json"), "w") as file:
@@ -100,10 +107,11 @@ def _read_users(channel: list[types.Artifact], graph: tft.TFTransformOutput) -> 
 def _read_businesses(
     channel: list[types.Artifact], graph: tft.TFTransformOutput
 ) -> tables.EntityTable:
+    bags = [key for key in _BAGS if key in graph.transformed_feature_spec()]
     # One position more than the vocabulary: tokens that it does not hold.
-    sizes = {key: graph.vocabulary_size_by_name(key) + 1 for key in (preprocessing.CITY, *_BAGS)}
+    sizes = {key: graph.vocabulary_size_by_name(key) + 1 for key in (preprocessing.CITY, *bags)}
     files = examples.split_files(channel, features.ALL)
-    return tables.read_entities(files, features.BUSINESS_ID, _num_numeric(graph), sizes, _BAGS)
+    return tables.read_entities(files, features.BUSINESS_ID, _num_numeric(graph), sizes, bags)
 
 
 def _read_labels(

@@ -240,7 +240,9 @@ def planted(user_graph) -> Planted:
 @pytest.fixture(scope="session")
 def model_options() -> ModelOptions:
     """Towers large enough for the planted data."""
-    return ModelOptions(embedding_dim=8, rating_dim=4, tower_widths=(16,), temperature=0.2)
+    return ModelOptions(
+        embedding_dim=8, rating_dim=4, tower_widths=(16,), taste_dim=3, temperature=0.2
+    )
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from models.aggregates import (
 )
 from models.bias import BiasModel, fit_bias
 from models.tables import Interactions
+from models.taste import Taste
 
 _SHRINKAGES = (3.0, 2.0)
 
@@ -27,14 +28,24 @@ def _random_ratings(num_ratings=60, num_users=6, num_businesses=5, seed=0):
 
 
 def test_columns_by_hand():
-    columns = rating_columns(np.array([5.0, 1.0, 4.0]), np.array([0.5, -2.0, 0.0]))
-    # Count, residual, its square, is it five stars, is it one.
-    assert columns.tolist() == [[1, 0.5, 0.25, 1, 0], [1, -2.0, 4.0, 0, 1], [1, 0, 0, 0, 0]]
+    columns = rating_columns(
+        np.array([5.0, 1.0, 4.0]), np.array([0.5, -2.0, 0.0]), np.array([2.0, 0.0, 0.5])
+    )
+    # Count, residual, its square, is it five stars, is it one, age.
+    assert columns.tolist() == [
+        [1, 0.5, 0.25, 1, 0, 2],
+        [1, -2.0, 4.0, 0, 1, 0],
+        [1, 0, 0, 0, 0, 0.5],
+    ]
 
 
 class TestSumRatings:
     ratings = Interactions(
-        np.array([0, 0, 1]), np.array([0, 1, 0]), np.array([5.0, 1.0, 4.0], np.float32)
+        np.array([0, 0, 1]),
+        np.array([0, 1, 0]),
+        np.array([5.0, 1.0, 4.0], np.float32),
+        # One year before the newest, the newest, and half a year before it.
+        np.array([0, 31_557_600, 15_778_800]),
     )
     bias = BiasModel(3.0, np.array([0.5, -0.5, 0.0]), np.array([1.0, -1.0]), 1.0, 1.0)
 
@@ -42,22 +53,39 @@ class TestSumRatings:
         sums = sum_ratings(self.ratings, self.bias)
         # A user's residuals are against the mean and the business: user 0 has 5-3-1 = 1 and
         # 1-3+1 = -1, user 1 has 4-3-1 = 0, user 2 has no ratings.
-        assert sums.users.tolist() == [[2, 0, 2, 1, 1], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]]
+        assert sums.users.tolist() == [
+            [2, 0, 2, 1, 1, 1],
+            [1, 0, 0, 0, 0, 0.5],
+            [0, 0, 0, 0, 0, 0],
+        ]
         # A business's are against the mean and the user: business 0 has 5-3-.5 = 1.5 and
         # 4-3+.5 = 1.5, business 1 has 1-3-.5 = -2.5.
-        assert sums.businesses.tolist() == [[2, 3, 4.5, 1, 0], [1, -2.5, 6.25, 0, 1]]
+        assert sums.businesses.tolist() == [[2, 3, 4.5, 1, 0, 1.5], [1, -2.5, 6.25, 0, 1, 0]]
         assert sums.bias is self.bias
 
     def test_weight_zero_leaves_a_rating_out(self):
         sums = sum_ratings(self.ratings, self.bias, weights=np.array([1.0, 0.0, 1.0]))
-        assert sums.users.tolist() == [[1, 1, 1, 1, 0], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]]
-        assert sums.businesses.tolist() == [[2, 3, 4.5, 1, 0], [0, 0, 0, 0, 0]]
+        assert sums.users.tolist() == [
+            [1, 1, 1, 1, 0, 1],
+            [1, 0, 0, 0, 0, 0.5],
+            [0, 0, 0, 0, 0, 0],
+        ]
+        assert sums.businesses.tolist() == [[2, 3, 4.5, 1, 0, 1.5], [0, 0, 0, 0, 0, 0]]
+
+    def test_sums_along_taste_coordinates_by_hand(self):
+        taste = Taste(np.array([[2.0], [4.0], [8.0]]), np.array([[1.0, 0.0], [-3.0, 0.5]]))
+        sums = sum_ratings(self.ratings, self.bias, taste=taste)
+        # User 0 visited both businesses, with residuals 1 and -1; user 1 the first, with 0.
+        assert sums.users[:, 6:].tolist() == [[-2, 0.5, 4, -0.5], [1, 0, 0, 0], [0, 0, 0, 0]]
+        # Business 0 was visited by users 0 and 1, residuals 1.5; business 1 by user 0, -2.5.
+        assert sums.businesses[:, 6:].tolist() == [[6, 9], [2, -5]]
+        assert sums.taste is taste
 
 
 class TestAggregateFeatures:
     def test_features_by_hand(self):
-        # Four ratings, residuals sum to 2, squares to 3; two fives, one one.
-        features = aggregate_features(np.array([[4, 2, 3, 2, 1]], np.float32), 6.0).numpy()
+        # Four ratings, residuals sum to 2, squares to 3; two fives, one one; ages sum to 6 years.
+        features = aggregate_features(np.array([[4, 2, 3, 2, 1, 6]], np.float32), 6.0).numpy()
         assert features.shape == (1, NUM_AGGREGATES)
         expected = [
             0.2,  # 2 / (4 + 6)
@@ -70,13 +98,21 @@ class TestAggregateFeatures:
             math.log(0.975) / 2,
             # Shares (2 + 4·.4)/8 = .45 and (1 + 4·.12)/8 = .185, less .4 and .12: .05 - .065.
             -0.015,
+            math.log(2.5),  # 6 / 4 years
         ]
         np.testing.assert_allclose(features[0], expected, rtol=1e-5, atol=1e-7)
 
     def test_without_ratings_only_the_flag_and_the_prior_remain(self):
         features = aggregate_features(np.zeros([1, NUM_SUMS], np.float32), 6.0).numpy()
-        expected = [0, 0, 0, 0, 0, 1, math.log(1.2) / 2, 0]
+        expected = [0, 0, 0, 0, 0, 1, math.log(1.2) / 2, 0, 0]
         np.testing.assert_allclose(features[0], expected, rtol=1e-5, atol=1e-7)
+
+    def test_taste_features_by_hand(self):
+        # Four ratings, a bias of .2; positions sum to 3 and -1, residuals times them to 5 and 1.
+        sums = np.array([[4, 2, 3, 2, 1, 6, 3, -1, 5, 1]], np.float32)
+        features = aggregate_features(sums, 6.0).numpy()[0, NUM_AGGREGATES:]
+        # Means 3/(4+2), -1/(4+2); twice (5 - .2·3)/(4+5) and (1 + .2·1)/(4+5).
+        np.testing.assert_allclose(features, [0.5, -1 / 6, 2 * 4.4 / 9, 2 * 1.2 / 9], rtol=1e-5)
 
 
 class TestCrossFit:

@@ -197,17 +197,27 @@ class TestReadInteractions:
     users = IdIndex(np.array([b"u0", b"u1"], object))
     businesses = IdIndex(np.array([b"b0", b"b1", b"b2"], object))
 
-    def _rating(self, user, business, stars):
-        return {"user_id": [user], "business_id": [business], "stars": [stars]}
+    def _rating(self, user, business, stars, timestamp_seconds=1_000_000_000):
+        return {
+            "user_id": [user],
+            "business_id": [business],
+            "stars": [stars],
+            "timestamp_seconds": [timestamp_seconds],
+        }
 
     def test_ids_become_rows(self, tmp_path):
         file = _write(
-            tmp_path / "a", self._rating(b"u1", b"b2", 4.0), self._rating(b"u0", b"b2", 1.0)
+            tmp_path / "a",
+            self._rating(b"u1", b"b2", 4.0),
+            self._rating(b"u0", b"b2", 1.0, 1_031_557_600),
         )
         ratings = tables.read_interactions([file], self.users, self.businesses)
         assert ratings.user_rows.tolist() == [1, 0]
         assert ratings.business_rows.tolist() == [2, 2]
         assert ratings.stars.tolist() == [4.0, 1.0]
+        assert ratings.timestamps_seconds.tolist() == [1_000_000_000, 1_031_557_600]
+        assert ratings.ages_years().tolist() == [1.0, 0.0]
+        assert (ratings[:1] + ratings).ages_years().tolist() == [1.0, 1.0, 0.0]
 
     @pytest.mark.parametrize(
         ("row", "key"), [((b"stray", b"b0"), "user_id"), ((b"u0", b"stray"), "business_id")]

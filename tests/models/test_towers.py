@@ -41,6 +41,7 @@ def _candidate_inputs(rows=(0, 1, 2), categories=((1, 3), (), (0,)), seed=2):
     return {
         towers.ROW: tf.constant(rows, tf.int32),
         towers.SUMS: tf.constant(rng.uniform(0, 3, size=(batch, NUM_SUMS)), tf.float32),
+        towers.TASTE: tf.constant(rng.normal(size=(batch, 2)), tf.float32),
         NUMERIC: tf.constant(rng.normal(size=(batch, 5)), tf.float32),
         CITY: tf.constant([0, 2, 1][:batch]),
         CATEGORIES: tf.ragged.constant(categories, tf.int64, ragged_rank=1),

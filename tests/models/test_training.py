@@ -28,7 +28,10 @@ def _train(planted, model_options=None, options=_TINY, refit=False, num_ratings=
         planted.businesses,
         planted.train[:num_ratings],
         planted.eval[:100],
-        model_options or ModelOptions(embedding_dim=3, rating_dim=2, tower_widths=(4,)),
+        model_options
+        or ModelOptions(
+            embedding_dim=3, rating_dim=2, tower_widths=(4,), taste_dim=2, temperature=0.12
+        ),
         options,
         refit,
     )
@@ -113,7 +116,7 @@ class TestPlantedData:
         np.testing.assert_array_equal(trained.fitted.stars, both.stars)
         counts = np.bincount(both.business_rows, minlength=100)
         np.testing.assert_array_equal(trained.model.counts, counts)
-        looks = {look.step: look for look in trained.evaluations}
+        looks = {look.step: look for look in trained.trials[0].evaluations}
         assert len(looks) == 4
         best = trained.best_steps
         assert looks[best["rating"]].rmse == min(look.rmse for look in looks.values())
@@ -135,7 +138,7 @@ def tiny_run(planted):
 class TestRuns:
     def test_the_same_seed_gives_the_same_model(self, planted, tiny_run):
         again = _train(planted)
-        assert again.evaluations == tiny_run.evaluations
+        assert again.trials[0].evaluations == tiny_run.trials[0].evaluations
         for one, other in zip(_embed(again, 200), _embed(tiny_run, 200), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
@@ -148,7 +151,9 @@ class TestRuns:
             queries[eval_set.user_rows, block:] * candidates[eval_set.business_rows, block:]
         ).sum(axis=1)
         error = np.sqrt(np.mean((np.clip(stars, 1, 5) - eval_set.stars) ** 2))
-        assert error == pytest.approx(min(look.rmse for look in tiny_run.evaluations), rel=1e-4)
+        assert error == pytest.approx(
+            min(look.rmse for look in tiny_run.trials[0].evaluations), rel=1e-4
+        )
 
     @pytest.mark.parametrize("task", ["rating", "retrieval"])
     def test_weight_0_switches_a_task_off(self, planted, task):
@@ -162,8 +167,8 @@ class TestRuns:
         result = _train(planted, options, refit=True)
         assert set(result.best_steps) == {other}
         measured = {
-            "rating": [look.rmse for look in result.evaluations],
-            "retrieval": [look.recall_at_20 for look in result.evaluations],
+            "rating": [look.rmse for look in result.trials[0].evaluations],
+            "retrieval": [look.recall_at_20 for look in result.trials[0].evaluations],
         }
         assert all(math.isnan(value) for value in measured[task])
         assert all(math.isfinite(value) for value in measured[other])

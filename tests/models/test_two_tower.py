@@ -8,6 +8,7 @@ from models.bias import fit_bias
 from models.options import ModelOptions, Objective
 from models.preprocessing import ATTRIBUTES, CATEGORIES, CITY
 from models.tables import Bag, EntityTable, Interactions
+from models.taste import taste_coordinates
 from models.two_tower import TwoTowerModel
 
 _NUM_USERS, _NUM_BUSINESSES = 7, 5
@@ -41,14 +42,17 @@ def _entities():
 
 def _build(**changes) -> TwoTowerModel:
     users, businesses = _entities()
-    options = ModelOptions(embedding_dim=4, rating_dim=3, tower_widths=(5,), **changes)
+    options = ModelOptions(
+        embedding_dim=4, rating_dim=3, tower_widths=(5,), taste_dim=1, temperature=0.12, **changes
+    )
     bias = fit_bias(_RATINGS, _NUM_USERS, _NUM_BUSINESSES, 2.0, 2.0)
+    taste = taste_coordinates(_RATINGS, _NUM_USERS, businesses, 1, seed=0)
     directions = np.random.default_rng(1).normal(size=(_NUM_BUSINESSES, 4)).astype(np.float32)
     model = TwoTowerModel(
         options,
         users,
         businesses,
-        sum_ratings(_RATINGS, bias),
+        sum_ratings(_RATINGS, bias, taste=taste),
         _RATINGS.histories(_NUM_USERS),
         directions,
     )
@@ -209,5 +213,8 @@ class TestLosses:
         }
         tf.keras.utils.set_random_seed(0)
         hidden = model.rating_loss(batch, training=True).numpy()
-        assert hidden == pytest.approx(model.rating_loss(blank).numpy(), rel=1e-5)
         assert hidden != pytest.approx(model.rating_loss(batch).numpy(), rel=1e-3)
+        # Taste coordinates from visits are hidden as well; those from tags are not.
+        visits = model.sums.taste.taste_dim
+        model._taste = tf.pad(model._taste[:, visits:], [[0, 0], [visits, 0]])
+        assert hidden == pytest.approx(model.rating_loss(blank).numpy(), rel=1e-5)

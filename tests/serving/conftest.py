@@ -87,6 +87,7 @@ def make_tables(num_businesses: int):
         ),
         mean_stars=3.5,
         business_bias=rng.normal(size=num_businesses).astype(np.float32),
+        taste=np.zeros([num_businesses, 0], np.float32),
         counts=rng.integers(1, 9, size=num_businesses).astype(np.float32),
         categories={c: businesses[i::4].astype(np.int32) for i, c in enumerate(CATEGORIES)},
         cities={c: businesses[i::2].astype(np.int32) for i, c in enumerate(CITIES)},
