@@ -57,6 +57,8 @@ BUSINESS_ATTRIBUTES = "attributes"
 # more than 1440.
 BUSINESS_OPENING_MINUTES = "opening_minutes"
 BUSINESS_CLOSING_MINUTES = "closing_minutes"
+# The most telling words of a business's training reviews; only where a run asks for them.
+BUSINESS_REVIEW_TERMS = "review_terms"
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 

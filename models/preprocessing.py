@@ -15,11 +15,16 @@ NUMERIC = "numeric"
 CITY = "city"
 CATEGORIES = "categories"
 ATTRIBUTES = "attributes"
+REVIEW_TERMS = "review_terms"
+
+# Key of `custom_config`: whether businesses have the terms of their reviews.
+WITH_REVIEW_TERMS = "with_review_terms"
 
 # The most tokens that a vocabulary keeps, by frequency; the rest share one out-of-vocabulary row.
 MAX_CITIES = 2_000
 MAX_CATEGORIES = 4_000
 MAX_ATTRIBUTES = 1_000
+MAX_REVIEW_TERMS = 8_000
 
 # Farthest a z-score reaches, in standard deviations: one absurd count must not steer a tower.
 MAX_Z_SCORE = 8.0
@@ -44,16 +49,18 @@ def preprocess_users(inputs: dict) -> dict:
     }
 
 
-def preprocess_businesses(inputs: dict) -> dict:
-    """Turns raw businesses into an id, one float vector, a city and two bags of tokens each.
+def preprocess_businesses(inputs: dict, custom_config: dict | None = None) -> dict:
+    """Turns raw businesses into an id, one float vector, a city and bags of tokens each.
 
     Args:
       inputs: Features of `schemas/businesses.pbtxt`; the optional ones as `tf.SparseTensor`.
+      custom_config: `WITH_REVIEW_TERMS`, False by default, says whether there is a third bag.
 
     Returns:
       `business_id`, a `[batch, 1]` string tensor; `numeric`, a `[batch, 8]` float32 tensor of
       z-scores and presence flags; `city`, a `[batch]` int64 tensor; `categories` and
-      `attributes`, int64 `tf.SparseTensor`s of vocabulary positions.
+      `attributes`, and `review_terms` if asked for, int64 `tf.SparseTensor`s of vocabulary
+      positions.
     """
     position = _dense([
         inputs[features.BUSINESS_LATITUDE_DEGREES],
@@ -65,7 +72,7 @@ def preprocess_businesses(inputs: dict) -> dict:
     ])
     week_hours = _week_hours(inputs)
     city = tf.sparse.to_dense(_column(inputs[features.BUSINESS_CITY]), default_value="")[:, 0]
-    return {
+    outputs = {
         features.BUSINESS_ID: inputs[features.BUSINESS_ID],
         NUMERIC: _z_scores(
             tf.concat([position, price_and_open, week_hours], axis=1),
@@ -75,6 +82,10 @@ def preprocess_businesses(inputs: dict) -> dict:
         CATEGORIES: _vocabulary(inputs[features.BUSINESS_CATEGORIES], CATEGORIES, MAX_CATEGORIES),
         ATTRIBUTES: _vocabulary(inputs[features.BUSINESS_ATTRIBUTES], ATTRIBUTES, MAX_ATTRIBUTES),
     }
+    if (custom_config or {}).get(WITH_REVIEW_TERMS):
+        terms = inputs[features.BUSINESS_REVIEW_TERMS]
+        outputs[REVIEW_TERMS] = _vocabulary(terms, REVIEW_TERMS, MAX_REVIEW_TERMS)
+    return outputs
 
 
 def _vocabulary(tokens: tf.Tensor | tf.SparseTensor, name: str, top_k: int):

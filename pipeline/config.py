@@ -64,6 +64,17 @@ class Statistics(Options):
     max_rows: Count = 100_000
 
 
+class ReviewTerms(Options):
+    """What the model learns of the texts of reviews.
+
+    Attributes:
+      per_business: The most words of its training reviews that a business gets; at 0 nobody reads
+        the texts.
+    """
+
+    per_business: Annotated[int, pydantic.Field(ge=0, strict=True)] = 0
+
+
 class Synthetic(Options):
     """The generated data of a run without `--data`.
 
@@ -89,6 +100,7 @@ class PipelineConfig(ModelOptions):
       index: What the approximate index must reach.
       repeated_visits: Whether of a user's reviews of one business the latest is kept or all are.
       max_reject_fraction: The largest fraction of a table's lines that may be unusable.
+      review_terms: What the model learns of the texts of reviews.
       statistics: How much of a table its statistics are computed from.
       synthetic: The generated data of a run without data.
     """
@@ -101,6 +113,7 @@ class PipelineConfig(ModelOptions):
     index: Index = Index()
     repeated_visits: Literal["latest", "all"] = "latest"
     max_reject_fraction: Annotated[float, pydantic.Field(ge=0.0, le=1.0)] = 0.01
+    review_terms: ReviewTerms = ReviewTerms()
     statistics: Statistics = Statistics()
     synthetic: Synthetic = Synthetic()
 

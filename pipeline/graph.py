@@ -5,7 +5,6 @@ import json
 
 from tfx import types
 from tfx.components import ExampleValidator, Transform
-from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base import base_node
 from tfx.orchestration import data_types
 from tfx.proto import transform_pb2
@@ -14,12 +13,13 @@ from components.anomaly_gate.component import AnomalyGate
 from components.baseline_trainer.component import BaselineTrainer
 from components.candidate_indexer.component import CandidateIndexer
 from components.evaluator.component import Evaluator
+from components.import_schema_gen.component import ImportSchemaGen
 from components.pusher.component import Pusher
 from components.reporter.component import Reporter
 from components.statistics_gen.component import StatisticsGen
 from components.trainer.component import Trainer
 from components.yelp_example_gen.component import YelpExampleGen
-from models import features
+from models import features, preprocessing
 from pipeline.config import PipelineConfig
 from schemas.loader import TABLES, schema_path
 
@@ -62,6 +62,7 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
         split_config=config.split.model_dump_json(),
         repeated_visits=config.repeated_visits,
         max_reject_fraction=config.max_reject_fraction,
+        num_review_terms=config.review_terms.per_business,
         input_fingerprint=inputs.input_fingerprint,
         code_digest=digest,
     )
@@ -69,7 +70,7 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
     schemas, checks = {}, {}
     nodes: list[base_node.BaseNode] = [example_gen]
     for table, examples in tables.items():
-        schemas[table] = ImportSchemaGen(schema_file=schema_path(table)).with_id(
+        schemas[table] = ImportSchemaGen(schema_path(table), digest).with_id(
             f"ImportSchemaGen.{table}"
         )
         statistics = StatisticsGen(
@@ -87,7 +88,7 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
 
     transforms = {}
     for table in _PREPROCESSING:
-        transforms[table] = _transform(table, tables[table], schemas[table], digest)
+        transforms[table] = _transform(table, tables[table], schemas[table], config, digest)
         transforms[table].add_upstream_node(gate)
     nodes += transforms.values()
 
@@ -146,7 +147,11 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
 
 
 def _transform(
-    table: str, examples: types.Channel, schema: base_node.BaseNode, code_digest: str
+    table: str,
+    examples: types.Channel,
+    schema: base_node.BaseNode,
+    config: PipelineConfig,
+    code_digest: str,
 ) -> Transform:
     return Transform(
         examples=examples,
@@ -157,6 +162,9 @@ def _transform(
         disable_statistics=True,
         # It is for runs that analyse old and new spans together.
         disable_analyzer_cache=True,
-        # Not read by the hook: it puts the code into the cache key, which sees only its name.
-        custom_config={"code_digest": code_digest},
+        custom_config={
+            preprocessing.WITH_REVIEW_TERMS: config.review_terms.per_business > 0,
+            # Not read by the hook: it puts the code into the cache key, which sees only its name.
+            "code_digest": code_digest,
+        },
     ).with_id(f"Transform.{table}")

@@ -30,6 +30,7 @@ class YelpExampleGen(base_beam_component.BaseBeamComponent):
         max_reject_fraction: float | data_types.RuntimeParameter = 0.01,
         input_fingerprint: str | data_types.RuntimeParameter = "",
         code_digest: str | data_types.RuntimeParameter = "",
+        num_review_terms: int | data_types.RuntimeParameter = 0,
     ):
         """Declares the component; nothing is read yet.
 
@@ -41,6 +42,7 @@ class YelpExampleGen(base_beam_component.BaseBeamComponent):
           max_reject_fraction: The largest fraction of a table's lines that may be unusable.
           input_fingerprint: What `inputs.fingerprint` says of the inputs; part of the cache key.
           code_digest: A digest of the code; part of the cache key.
+          num_review_terms: The most words of its training reviews that a business gets; 0 for none.
         """
         super().__init__(
             spec=spec.YelpExampleGenSpec(**{
@@ -48,6 +50,7 @@ class YelpExampleGen(base_beam_component.BaseBeamComponent):
                 spec.SPLIT_CONFIG_KEY: split_config,
                 spec.REPEATED_VISITS_KEY: repeated_visits,
                 spec.MAX_REJECT_FRACTION_KEY: max_reject_fraction,
+                spec.NUM_REVIEW_TERMS_KEY: num_review_terms,
                 spec.INPUT_FINGERPRINT_KEY: input_fingerprint,
                 spec.CODE_DIGEST_KEY: code_digest,
                 spec.INTERACTIONS_KEY: types.Channel(type=standard_artifacts.Examples),

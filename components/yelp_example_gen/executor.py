@@ -24,7 +24,7 @@ from components.yelp_example_gen import (
     tallies,
     transforms,
 )
-from models import features
+from models import errors, features
 
 _STAGING = "staging"
 _ALL_VISITS = "all"
@@ -56,17 +56,23 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         Args:
           input_dict: Empty.
           output_dict: `interactions`, `users` and `businesses` (Examples), `rejects` (Rejects).
-          exec_properties: `data`, `split_config` (JSON), `repeated_visits` and
-            `max_reject_fraction`; the others only tell TFX's cache whether the inputs or the code
-            have changed.
+          exec_properties: `data`, `split_config` (JSON), `repeated_visits`,
+            `max_reject_fraction` and `num_review_terms`; the others only tell TFX's cache whether
+            the inputs or the code have changed.
 
         Raises:
-          ConfigError: If the split config is not valid.
+          ConfigError: If the split config or the number of terms is not valid.
           InputError: If a file is missing or holds no usable row, if too many lines are rejected,
             or if a split is empty; no output is left then, except the rejects.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         split_config = splits.read_options(exec_properties[spec.SPLIT_CONFIG_KEY])
+        num_review_terms = exec_properties[spec.NUM_REVIEW_TERMS_KEY]
+        if num_review_terms < 0:
+            raise errors.ConfigError(
+                "Expected num_review_terms to be how many words of its reviews a business gets at "
+                f"most, such as 30, or 0 for none; got {num_review_terms}. Correct it."
+            )
         # Making a pipeline hands its options to the filesystems, of which some need them.
         pipeline = self._make_beam_pipeline()
         files = inputs.find_inputs(exec_properties[spec.DATA_KEY], split_config.method)
@@ -89,8 +95,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             split_dirs=split_dirs,
             rejects_dir=rejects.uri,
             staging_dir=staging_dir,
-            num_buckets=staging.count_buckets(input_files.expect_contents(files)),
+            num_buckets=staging.count_buckets(
+                input_files.expect_contents(files), with_terms=num_review_terms > 0
+            ),
             keeps_visits=exec_properties[spec.REPEATED_VISITS_KEY] == _ALL_VISITS,
+            num_review_terms=num_review_terms,
         )
         made_dirs = [path for by_split in split_dirs.values() for path in by_split.values()]
         # A run that was killed may have left files of another plan.

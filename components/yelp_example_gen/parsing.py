@@ -58,7 +58,9 @@ class _LoadError(records.RecordError):
     """Reports that a line is not one JSON object."""
 
 
-def parse_block(table: str, data: bytes, base_offset: int, damage: str = "") -> ParsedBlock:
+def parse_block(
+    table: str, data: bytes, base_offset: int, damage: str = "", with_text: bool = False
+) -> ParsedBlock:
     """Parses a block; only bad lines are rejected.
 
     Lines of the shape that most lines have are read together, the others one by one.
@@ -69,9 +71,11 @@ def parse_block(table: str, data: bytes, base_offset: int, damage: str = "") -> 
       base_offset: Where `data` starts in the file, in bytes.
       damage: Why the file can't be read beyond the block, or ""; becomes the reason of the line
         that it cuts, or one more reject.
+      with_text: Whether interactions carry their text.
     """
     lines = line_shapes.locate_lines(data)
-    rows, row_lines = _read_shaped_lines(table, data, lines)
+    schema = tables.staged_schema(table, with_text)
+    rows, row_lines = _read_shaped_lines(table, data, lines, with_text)
     is_row = np.zeros(len(lines.starts), bool)
     is_row[row_lines] = True
     single_lines: list[int] = []
@@ -89,10 +93,13 @@ def parse_block(table: str, data: bytes, base_offset: int, damage: str = "") -> 
             if record is None:
                 num_blank += 1
             else:
-                single_rows.append(records.ROW_MAKERS[table](record, ignored))
+                row = records.ROW_MAKERS[table](record, ignored)
+                if tables.TEXT in schema.names:
+                    row += (records.review_text(record, ignored),)
+                single_rows.append(row)
                 single_lines.append(number)
                 if len(single_rows) == _ROWS_PER_PART:
-                    parts.append(_to_table(table, single_rows))
+                    parts.append(_to_table(schema, single_rows))
                     single_rows.clear()
         except records.RecordError as error:
             reason = str(error)
@@ -104,7 +111,7 @@ def parse_block(table: str, data: bytes, base_offset: int, damage: str = "") -> 
     if damage:
         rejects.append(Reject(base_offset + len(data), damage, ""))
     if single_lines:
-        rows = pa.concat_tables([*parts, _to_table(table, single_rows)])
+        rows = pa.concat_tables([*parts, _to_table(schema, single_rows)])
         rows = rows.take(np.argsort(np.concatenate([row_lines, single_lines]), kind="stable"))
     return ParsedBlock(
         rows=rows,
@@ -116,14 +123,14 @@ def parse_block(table: str, data: bytes, base_offset: int, damage: str = "") -> 
 
 
 def _read_shaped_lines(
-    table: str, data: bytes, lines: line_shapes.Lines
+    table: str, data: bytes, lines: line_shapes.Lines, with_text: bool
 ) -> tuple[pa.Table, np.ndarray]:
     """Reads the lines that have the shape of one of the first.
 
     Returns:
       Rows, and the numbers of their lines; none where this does not pay.
     """
-    none = _to_table(table, []), np.zeros(0, np.int64)
+    none = _to_table(tables.staged_schema(table, with_text), []), np.zeros(0, np.int64)
     if table not in shaped_rows.TABLES or len(lines.starts) < _MIN_SHAPED_LINES:
         return none
     bounds = zip(lines.starts[:_NUM_SAMPLES].tolist(), lines.ends.tolist(), strict=False)
@@ -132,7 +139,7 @@ def _read_shaped_lines(
     if shape is None:
         return none
     shaped = line_shapes.match_lines(data, lines, shape, ranges.MAX_LINE_BYTES)
-    return shaped_rows.make_rows(table, data, shaped) or none
+    return shaped_rows.make_rows(table, data, shaped, with_text) or none
 
 
 def _load(table: str, text: bytes) -> records.Record | None:
@@ -189,9 +196,8 @@ def _explain(text: bytes, error: orjson.JSONDecodeError) -> str:
     return "not JSON"
 
 
-def _to_table(table: str, rows: list[records.Row]) -> pa.Table:
+def _to_table(schema: pa.Schema, rows: list[records.Row]) -> pa.Table:
     """Transposes rows into Arrow columns."""
-    schema = tables.SCHEMAS[table]
     columns = zip(*rows, strict=True) if rows else [()] * len(schema)
     return pa.table(
         [

@@ -48,6 +48,11 @@ def review_row(record: Record, ignored: list[str]) -> Row:
     )
 
 
+def review_text(record: Record, ignored: list[str]) -> str | None:
+    """Returns what a review says; None if it says nothing. Arguments as `review_row`."""
+    return _convert(record, tables.TEXT, str, ignored)
+
+
 def user_row(record: Record, ignored: list[str]) -> Row:
     """Makes a row of the users; arguments and errors as `review_row`."""
     elite_years = _convert(record, "elite", fields.parse_elite_years, ignored)

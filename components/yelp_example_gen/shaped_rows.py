@@ -7,6 +7,7 @@ a date that is none, leaves its line to `records`, which also knows the reason.
 from collections.abc import Callable
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,7 +23,7 @@ _DATE_DIGITS = _DATE_TEMPLATE == _ZERO
 
 
 def make_rows(
-    table: str, data: bytes, shaped: line_shapes.ShapedLines
+    table: str, data: bytes, shaped: line_shapes.ShapedLines, with_text: bool = False
 ) -> tuple[pa.Table, np.ndarray] | None:
     """Makes the rows of lines whose values are all plain.
 
@@ -30,17 +31,21 @@ def make_rows(
       table: `interactions` or `users`.
       data: The block that the lines are part of.
       shaped: The lines.
+      with_text: Whether interactions carry their text.
 
     Returns:
       The rows, and the numbers of the lines that they come from, `[num_rows]` int64 ascending;
       None if the lines lack a field of the table or have it in another type.
     """
     reader = _Reader(data, shaped)
+    schema = tables.staged_schema(table, with_text)
     try:
         columns = _COLUMN_MAKERS[table](reader)
+        if tables.TEXT in schema.names:
+            columns.append(reader.optional(tables.TEXT, reader.texts, pa.string()))
     except KeyError:
         return None
-    rows = pa.table(columns, schema=tables.SCHEMAS[table])
+    rows = pa.table(columns, schema=schema)
     return rows.filter(pa.array(reader.is_plain)), shaped.lines[reader.is_plain]
 
 
@@ -125,6 +130,14 @@ class _Reader:
         if not is_bare.all():
             self.is_plain[pc.list_parent_indices(lists).to_numpy()[~is_bare]] = False
         return pa.ListArray.from_arrays(lists.offsets, ids)
+
+    def texts(self, key: str) -> pa.Array:
+        """Reads strings, whatever their escapes."""
+        spans = self._shaped.strings[key]
+        # The quotes around a value stand right beside it.
+        bounds = zip((spans.starts - 1).tolist(), (spans.ends + 1).tolist(), strict=True)
+        strings = b",".join([self._data[start:end] for start, end in bounds])
+        return pa.array(orjson.loads(b"[" + strings + b"]"), pa.string())
 
     def _lacks(self, key: str) -> bool:
         return key not in self._shaped.strings and key not in self._shaped.numbers

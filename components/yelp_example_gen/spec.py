@@ -8,6 +8,7 @@ DATA_KEY = "data"
 SPLIT_CONFIG_KEY = "split_config"
 REPEATED_VISITS_KEY = "repeated_visits"
 MAX_REJECT_FRACTION_KEY = "max_reject_fraction"
+NUM_REVIEW_TERMS_KEY = "num_review_terms"
 INPUT_FINGERPRINT_KEY = "input_fingerprint"
 CODE_DIGEST_KEY = "code_digest"
 
@@ -27,6 +28,7 @@ class YelpExampleGenSpec(component_spec.ComponentSpec):
         SPLIT_CONFIG_KEY: component_spec.ExecutionParameter(type=str),
         REPEATED_VISITS_KEY: component_spec.ExecutionParameter(type=str),
         MAX_REJECT_FRACTION_KEY: component_spec.ExecutionParameter(type=float),
+        NUM_REVIEW_TERMS_KEY: component_spec.ExecutionParameter(type=int),
         INPUT_FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str, optional=True),
         CODE_DIGEST_KEY: component_spec.ExecutionParameter(type=str, optional=True),
     }

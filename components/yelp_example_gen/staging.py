@@ -17,6 +17,8 @@ _GZIP_RATIO = 4
 # Where the user (business) file is missing, its ids come from the reviews: a fraction of their
 # bytes stands for the size that the table then has.
 _MENTIONS_RATIO = {tables.USERS: 1 / 8, tables.BUSINESSES: 1 / 64}
+# What a piece holds: rows of the table's file, ids that reviews mention, terms of reviews.
+ROWS, IDS, TERMS = "rows", "ids", "terms"
 # The splits draw with other seeds from the same hash.
 _BUCKET_SEED = -1
 
@@ -28,21 +30,30 @@ class Piece(NamedTuple):
       path: An Arrow IPC file with one record batch a bucket.
       bucket: The bucket.
       split: The given split of the rows, or "".
-      only_ids: Whether these are ids that reviews mention, instead of rows of the table's file.
+      kind: `ROWS`, `IDS` or `TERMS`.
     """
 
     path: str
     bucket: int
     split: str
-    only_ids: bool
+    kind: str
 
 
-def count_buckets(files: Iterable[input_files.InputFile]) -> dict[str, int]:
-    """Chooses how many buckets each table needs for a bucket to fit into memory."""
+def count_buckets(
+    files: Iterable[input_files.InputFile], with_terms: bool = False
+) -> dict[str, int]:
+    """Chooses how many buckets each table needs for a bucket to fit into memory.
+
+    Args:
+      files: The files.
+      with_terms: Whether the terms of reviews come to the businesses that they are about.
+    """
     table_bytes = dict.fromkeys(tables.SCHEMAS, 0.0)
     for file in files:
         table_bytes[file.table] += file.size_bytes * (_GZIP_RATIO if file.is_gzip else 1)
-    for table, ratio in _MENTIONS_RATIO.items():
+    # The distinct words of reviews take about as many bytes as the reviews.
+    ratios = _MENTIONS_RATIO | ({tables.BUSINESSES: 1.0} if with_terms else {})
+    for table, ratio in ratios.items():
         table_bytes[table] = max(table_bytes[table], ratio * table_bytes[tables.INTERACTIONS])
     return {table: max(1, math.ceil(size / BUCKET_BYTES)) for table, size in table_bytes.items()}
 

@@ -17,6 +17,9 @@ BUCKET_KEYS = {
     BUSINESSES: features.BUSINESS_ID,
 }
 
+# What a review says; read only where a run asks for the terms of reviews, and never written.
+TEXT = "text"
+
 _STRINGS = pa.list_(pa.string())
 _INTS = pa.list_(pa.int64())
 
@@ -54,3 +57,15 @@ SCHEMAS = {
         (features.BUSINESS_CLOSING_MINUTES, _INTS),
     ]),
 }
+
+
+def staged_schema(table: str, with_text: bool = False) -> pa.Schema:
+    """Returns the columns of a table between reading and writing.
+
+    Args:
+      table: The table.
+      with_text: Whether interactions carry their text.
+    """
+    schema = SCHEMAS[table]
+    has_text = with_text and table == INTERACTIONS
+    return schema.append(pa.field(TEXT, pa.string())) if has_text else schema

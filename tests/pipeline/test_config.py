@@ -52,6 +52,10 @@ def test_model_options_are_those_of_the_model_alone():
         (["refit=true", "refit.x=1"], "Expected 'refit' to be a group"),
         (["objective.rating=0", "objective.retrieval=0"], "at least one of retrieval and rating"),
         (["embedding_dim=0"], "embedding_dim: Input should be greater than or equal to 1; got 0"),
+        (
+            ["review_terms.per_business=-1"],
+            "review_terms.per_business: Input should be greater than or equal to 0; got -1",
+        ),
         (["dropout=1"], "dropout: Input should be less than 1; got 1"),
         (["baselines.rating=[global_mean]"], "the gate compares with 'bias'"),
     ],

@@ -10,7 +10,7 @@ from components.yelp_example_gen import component
 
 def test_channels_and_parameters():
     node = component.YelpExampleGen(
-        "/no/such/directory", '{"method": "random"}', "all", 0.5, "f", "d"
+        "/no/such/directory", '{"method": "random"}', "all", 0.5, "f", "d", 30
     )
     assert {key: channel.type for key, channel in node.outputs.items()} == {
         "interactions": standard_artifacts.Examples,
@@ -25,6 +25,7 @@ def test_channels_and_parameters():
         "max_reject_fraction": 0.5,
         "input_fingerprint": "f",
         "code_digest": "d",
+        "num_review_terms": 30,
     }
     assert not node.inputs
 
@@ -38,6 +39,7 @@ def test_defaults():
         "max_reject_fraction": 0.01,
         "input_fingerprint": "",
         "code_digest": "",
+        "num_review_terms": 0,
     }
 
 

@@ -35,7 +35,14 @@ def outputs(tmp_path):
     return made
 
 
-def do(outputs, data, method="temporal", max_reject_fraction=0.01, repeated_visits="latest"):
+def do(
+    outputs,
+    data,
+    method="temporal",
+    max_reject_fraction=0.01,
+    repeated_visits="latest",
+    num_review_terms=0,
+):
     executor.Executor().Do(
         {},
         outputs,
@@ -44,6 +51,7 @@ def do(outputs, data, method="temporal", max_reject_fraction=0.01, repeated_visi
             "split_config": json.dumps({"method": method}),
             "repeated_visits": repeated_visits,
             "max_reject_fraction": max_reject_fraction,
+            "num_review_terms": num_review_terms,
             "input_fingerprint": "",
             "code_digest": "",
         },
@@ -97,6 +105,15 @@ def test_repeated_visits(tmp_path, yelp, outputs, repeated_visits, kept):
     results = json.loads((tmp_path / "out/rejects/summary.json").read_text())
     assert results["num_interactions"] == kept
     assert results["duplicates"]["superseded_reviews"] == 120 - kept
+
+
+def test_a_negative_number_of_terms_is_refused(tmp_path, outputs):
+    with pytest.raises(errors.ConfigError) as caught:
+        do(outputs, tmp_path, num_review_terms=-1)
+    assert str(caught.value) == (
+        "Expected num_review_terms to be how many words of its reviews a business gets at most, "
+        "such as 30, or 0 for none; got -1. Correct it."
+    )
 
 
 def refuse(outputs, *arguments, **options):

@@ -170,3 +170,16 @@ def test_real_lines(table, kind):
         tokens = {token for row in parsed.rows["attributes"].to_pylist() for token in row or []}
         assert {"WiFi=no", "BusinessParking.lot=True"} <= tokens
         assert not any("u'" in token or "{" in token for token in tokens)
+
+
+@pytest.mark.parametrize("count", [6, 200])
+def test_texts_that_are_no_strings_are_ignored(yelp, count):
+    texts = ["Soup", 'say \\ "é"\n', None, 5, ["a"], ""]
+    lines = [yelp.review(i, text=texts[i % len(texts)]) for i in range(count)]
+    data = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    parsed = parsing.parse_block("interactions", data, 0, with_text=True)
+    told = [text if isinstance(text, str) else None for text in texts]
+    assert parsed.rows["text"].to_pylist() == [told[i % len(told)] for i in range(count)]
+    num_unusable = sum(i % len(texts) in {3, 4} for i in range(count))
+    assert (parsed.rejects, parsed.ignored_fields) == ([], {"text": num_unusable})
+    assert "text" not in parsing.parse_block("interactions", data, 0).rows.column_names

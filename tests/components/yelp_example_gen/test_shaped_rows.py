@@ -6,17 +6,18 @@ import pytest
 from components.yelp_example_gen import line_shapes, parsing, records, shaped_rows, tables
 
 
-def read(table, lines):
+def read(table, lines, with_text=False):
     """Reads lines of the shape of the first; None if the table can't be read from them."""
     data = b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in lines)
     shape = line_shapes.learn_shape(data[: data.index(b"\n")])
     shaped = line_shapes.match_lines(data, line_shapes.locate_lines(data), shape, 10_000)
-    return shaped_rows.make_rows(table, data, shaped)
+    return shaped_rows.make_rows(table, data, shaped, with_text)
 
 
 def expected(table, lines):
     """The rows that `records` makes of the lines."""
-    return parsing._to_table(table, [records.ROW_MAKERS[table](line, []) for line in lines])
+    schema = tables.SCHEMAS[table]
+    return parsing._to_table(schema, [records.ROW_MAKERS[table](line, []) for line in lines])
 
 
 REVIEWS = [
@@ -146,3 +147,16 @@ def test_no_lines(yelp):
     rows, numbers = shaped_rows.make_rows("users", data, shaped)
     assert (rows.num_rows, len(numbers)) == (0, 0)
     assert isinstance(rows, pa.Table)
+
+
+def test_texts_of_reviews_without_their_escapes(yelp):
+    lines = [yelp.review(i, **changes) for i, changes in enumerate(REVIEWS)]
+    rows, _ = read("interactions", lines, with_text=True)
+    assert rows[tables.TEXT].to_pylist() == [line["text"] for line in lines]
+    assert rows.schema == tables.staged_schema("interactions", with_text=True)
+    for line in lines:
+        del line["text"]
+    rows, _ = read("interactions", lines, with_text=True)
+    assert rows[tables.TEXT].to_pylist() == [None] * len(lines)
+    lines = [{**line, "text": 5} for line in lines]
+    assert read("interactions", lines, with_text=True) is None

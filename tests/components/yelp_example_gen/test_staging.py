@@ -17,7 +17,7 @@ def rows(*ids):
 def stage(tmp_path, name, table, num_buckets, split=""):
     path = str(tmp_path / name)
     buckets = staging.stage_rows(table, "user_id", num_buckets, path, str(tmp_path))
-    return {bucket: staging.Piece(path, bucket, split, False) for bucket in buckets}
+    return {bucket: staging.Piece(path, bucket, split, staging.ROWS) for bucket in buckets}
 
 
 def test_an_id_is_always_in_the_same_bucket_and_no_row_is_lost(tmp_path):

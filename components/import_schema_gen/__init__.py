@@ -1,0 +1,1 @@
+"""Imports a hand-written schema into the pipeline."""

@@ -1,0 +1,90 @@
+"""The terms of reviews on their way through staged files, from their reviews to the businesses."""
+
+from collections.abc import Iterable
+
+import polars as pl
+import pyarrow as pa
+
+from components.yelp_example_gen import review_terms, splits, staging, storage, tables
+from models import features
+
+
+def stage_terms(
+    interactions: pl.DataFrame, name: str, num_buckets: int, staging_dir: str
+) -> tuple[list[staging.Piece], staging.Piece]:
+    """Stages what the training reviews among some interactions say.
+
+    The other splits' reviews are answers: what they say must not reach a model.
+
+    Args:
+      interactions: Interactions with the columns `split` and `text`.
+      name: Tells the files of these interactions from those of others.
+      num_buckets: How many buckets of businesses there are.
+      staging_dir: Where the files go.
+
+    Returns:
+      The pieces of the reviews' terms, by the buckets of the businesses that they are about; and
+      the piece with the number of reviews that hold each term.
+    """
+    train = interactions.filter(pl.col(splits.SPLIT) == features.TRAIN)
+    terms = review_terms.find_terms(train[tables.TEXT])
+    reviews = train.select(features.BUSINESS_ID, terms.alias("terms"))
+    path = storage.join(staging_dir, f"terms-{name}.arrow")
+    buckets = staging.stage_rows(
+        _to_table(reviews, review_terms.REVIEW_SCHEMA),
+        features.BUSINESS_ID,
+        num_buckets,
+        path,
+        staging_dir,
+    )
+    counts = _stage_whole(
+        review_terms.count_reviews(terms),
+        review_terms.COUNT_SCHEMA,
+        storage.join(staging_dir, f"term-counts-{name}.arrow"),
+        staging_dir,
+    )
+    return [staging.Piece(path, bucket, "", staging.TERMS) for bucket in buckets], counts
+
+
+def stage_vocabulary(counts: Iterable[staging.Piece], staging_dir: str) -> staging.Piece:
+    """Stages the terms that count, with their weights.
+
+    Args:
+      counts: The pieces of the counts of all reviews.
+      staging_dir: Where the file goes.
+    """
+    return _stage_whole(
+        review_terms.choose_vocabulary(staging.load_pieces(counts, review_terms.COUNT_SCHEMA)),
+        review_terms.VOCABULARY_SCHEMA,
+        storage.join(staging_dir, "vocabulary.arrow"),
+        staging_dir,
+    )
+
+
+def load_terms(
+    pieces: Iterable[staging.Piece], vocabulary: staging.Piece, num_terms: int
+) -> pl.DataFrame:
+    """Loads the most telling terms of the businesses of a bucket; see `choose_terms`.
+
+    Args:
+      pieces: The bucket's pieces of terms.
+      vocabulary: What `stage_vocabulary` returned.
+      num_terms: The most terms that a business gets.
+    """
+    return review_terms.choose_terms(
+        staging.load_pieces(pieces, review_terms.REVIEW_SCHEMA),
+        staging.load_pieces([vocabulary], review_terms.VOCABULARY_SCHEMA),
+        num_terms,
+    )
+
+
+def _stage_whole(
+    frame: pl.DataFrame, schema: pa.Schema, path: str, staging_dir: str
+) -> staging.Piece:
+    """Stages rows as one piece."""
+    staging.stage_rows(_to_table(frame, schema), "term", 1, path, staging_dir)
+    return staging.Piece(path, 0, "", staging.TERMS)
+
+
+def _to_table(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)
