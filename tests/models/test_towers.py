@@ -26,7 +26,7 @@ def _randomise(layer, seed=0):
 
 def _query_inputs(batch=3, seed=1):
     rng = np.random.default_rng(seed)
-    sums = np.tile(np.array([[4, 2, 3, 2, 1]], np.float32), [batch, 1])
+    sums = np.tile(np.array([[4, 2, 3, 2, 1, 6]], np.float32), [batch, 1])
     return {
         NUMERIC: tf.constant(rng.normal(size=(batch, 6)), tf.float32),
         towers.SUMS: tf.constant(sums),
@@ -129,7 +129,7 @@ class TestPureInnerProduct:
         # Mean 3.5 and the shrunken bias 2/(4+4) = .25.
         np.testing.assert_allclose(fresh[:, -2], 3.75, rtol=1e-6)
         inputs = _candidate_inputs()
-        inputs[towers.SUMS] = tf.constant([[6.0, -5, 9, 0, 2]] * 3)
+        inputs[towers.SUMS] = tf.constant([[6.0, -5, 9, 0, 2, 3]] * 3)
         fresh = towers.CandidateRatingBlock(_OPTIONS, _SIZES, _SHRINKAGE)(inputs)
         np.testing.assert_allclose(fresh[:, -1], -0.5, rtol=1e-6)  # -5/(6+4)
 
