@@ -34,7 +34,7 @@ def build_tables(
     options = model.options
     candidates = model.embed_candidates()
     queries = model.embed_queries(candidates, np.arange(len(user_ids)))
-    weights = np.zeros(options.total_dim, np.float32)
+    weights = np.zeros(model.total_dim, np.float32)
     if options.objective.retrieval:
         weights[: options.retrieval_block_dim] = 1.0
     else:
@@ -45,12 +45,14 @@ def build_tables(
         query_embeddings=np.concatenate([queries, model.embed_new_query()]).astype(np.float16),
         candidate_embeddings=np.concatenate([candidates, model.embed_new_candidate()]),
         score_weights=weights,
-        rating_dim=options.rating_block_dim,
+        rating_dim=model.rating_block_dim,
         seen=seen,
         mean_stars=model.sums.bias.mean_stars,
         business_bias=model.sums.bias.business_bias.astype(np.float32),
         taste=model.sums.taste.businesses,
-        counts=model.counts.numpy(),
+        history_weights=model.history_weights.numpy(),
+        factor_ridge=model.factors.ridge,
+        factor_weight=model.factors.weight,
         categories=categories,
         cities=cities,
     )
@@ -98,7 +100,7 @@ def load_tables(path: str) -> tuple[RecommenderTables, tf.Module]:
     """
     loaded = tf.saved_model.load(path)
     splits = loaded.seen_row_splits.numpy()
-    num_businesses = loaded.counts.shape[0]
+    num_businesses = loaded.history_weights.shape[0]
     return (
         RecommenderTables(
             user_ids=_lines(os.path.join(path, "assets", "user_ids.txt")),
@@ -111,7 +113,9 @@ def load_tables(path: str) -> tuple[RecommenderTables, tf.Module]:
             mean_stars=float(loaded.mean_stars.numpy()),
             business_bias=loaded.business_bias.numpy()[:num_businesses],
             taste=loaded.taste.numpy()[:num_businesses],
-            counts=loaded.counts.numpy(),
+            history_weights=loaded.history_weights.numpy(),
+            factor_ridge=loaded.factor_ridge.numpy(),
+            factor_weight=float(loaded.factor_weight.numpy()),
             categories=read_postings(loaded.categories),
             cities=read_postings(loaded.cities),
         ),

@@ -67,43 +67,48 @@ class Objective(Options):
 class ModelOptions(Options):
     """Sizes of the towers and what training hides from them.
 
+    What is `auto` is left to the eval split: see `models.tuning`.
+
     Attributes:
       objective: What the two tasks weigh.
       embedding_dim: Coordinates of the retrieval direction; the block has one more.
       rating_dim: Interaction coordinates of the rating block; the block has two more.
       taste_dim: Coordinates of who visited what that ratings are summed along; those of the tags
-        are twice as many; 0 for none of either; `auto` leaves it to the eval split.
+        are twice as many; 0 for none of either.
+      factor_dim: Factors of what the towers leave over of the ratings; 0 for none. Where they are
+        worth nothing they are left out.
       tower_widths: Widths of the hidden layers.
-      temperature: Of the retrieval softmax; `auto` leaves it to the eval split.
+      temperature: Of the retrieval softmax.
+      history_power: A business weighs count^-power in a user's history, count being its ratings.
+      user_embedding: Whether the retrieval block learns a vector of each user beside their
+        history; if so, the history that it sees in training is whole.
+      query_covariates: What the users' covariates weigh in the retrieval direction; 0 leaves them
+        out.
+      candidate_covariates: What the businesses' covariates weigh there, likewise.
       dropout: Share of hidden units dropped in training.
       cold_dropout: Share of rating rows, a side each, whose history is hidden in training.
       id_dropout: Share of businesses whose id is hidden from a training step.
     """
 
     objective: Objective = Objective()
-    embedding_dim: Count = 64
+    embedding_dim: Count | Auto = "auto"
     rating_dim: Count = 16
     taste_dim: Natural | Auto = "auto"
+    factor_dim: Natural = 16
     tower_widths: tuple[Count, ...] = (64, 64)
     temperature: Rate | Auto = "auto"
+    history_power: Share | Auto = "auto"
+    user_embedding: bool | Auto = "auto"
+    query_covariates: Weight | Auto = "auto"
+    candidate_covariates: Weight | Auto = "auto"
     dropout: Share = 0.1
     cold_dropout: Share = 0.05
-    id_dropout: Share = 0.1
+    id_dropout: Share = 0.0
 
     @property
     def retrieval_block_dim(self) -> int:
         """Coordinates of the retrieval block: the direction and one for popularity."""
-        return self.embedding_dim + 1
-
-    @property
-    def rating_block_dim(self) -> int:
-        """Coordinates of the rating block: the interaction and one for each side's bias."""
-        return self.rating_dim + 2
-
-    @property
-    def total_dim(self) -> int:
-        """Coordinates of a whole query or candidate embedding."""
-        return self.retrieval_block_dim + self.rating_block_dim
+        return int(self.embedding_dim) + 1
 
 
 class TrainingOptions(Options):
@@ -112,13 +117,18 @@ class TrainingOptions(Options):
     Attributes:
       rating_batch_size: Ratings a step.
       retrieval_batch_size: Users a step.
-      epochs: Passes over the ratings, and over the users, that a run makes at least.
-      min_steps: Steps that a run makes at least, for small data.
+      rating_epochs: Passes over the ratings.
+      retrieval_epochs: Passes over the users.
+      min_steps: Steps that a run of either task makes at least, for small data.
+      max_rating_examples: Ratings that a run sees at most, for large data: passes become fewer.
+      max_retrieval_cells: Pairs of users and candidates that a run scores at most, likewise.
+      max_full_softmax: Up to so many businesses the softmax takes all of them; beyond, a sample.
+      num_negatives: Size of that sample.
       rating_learning_rate: Of Adam on the rating blocks, at the start of a cosine to 0.
-      retrieval_learning_rate: Likewise on the retrieval blocks.
-      ema_decay: Of the averaged weights that are evaluated and exported.
+      retrieval_learning_rate: Of Adam on the retrieval blocks, at the start of a line to 0.
+      ema_decay: Of the averaged weights of the rating blocks.
       num_folds: Folds of the cross-fitted aggregates.
-      tuning_seconds: How long trials of what is `auto` may take; the first always runs.
+      tuning_seconds: How long trials of what is `auto` may take, a task; the first always runs.
       num_evaluations: How often a run looks at the eval split.
       eval_users: Users of the eval split whose lists are ranked at each look, at most.
       seed: Seed of initial weights, folds, batches and dropout.
@@ -126,10 +136,15 @@ class TrainingOptions(Options):
 
     rating_batch_size: Count = 2_048
     retrieval_batch_size: Count = 256
-    epochs: Count = 8
+    rating_epochs: Count = 8
+    retrieval_epochs: Count = 20
     min_steps: Count = 320
+    max_rating_examples: Count = 20_000_000
+    max_retrieval_cells: Count = 25_000_000_000
+    max_full_softmax: Count = 50_000
+    num_negatives: Count = 8_192
     rating_learning_rate: Rate = 2e-3
-    retrieval_learning_rate: Rate = 6e-3
+    retrieval_learning_rate: Rate | Auto = "auto"
     ema_decay: Share = 0.98
     num_folds: Annotated[int, pydantic.Field(ge=2)] = 20
     tuning_seconds: Weight = 300.0

@@ -44,7 +44,7 @@ class QueryEncoder(tf.Module):
             ],
         )
 
-    def _encode(self, covariates, sums, directions, counts, histories) -> tf.Tensor:
+    def _encode(self, covariates, sums, directions, history_weights, histories) -> tf.Tensor:
         batch = tf.shape(sums)[0]
         raw = {key: _sparse(value) for key, value in covariates.items()}
         raw[features.USER_ID] = tf.fill([batch, 1], "")
@@ -52,7 +52,11 @@ class QueryEncoder(tf.Module):
         raw[features.USER_FRIENDS] = _sparse(tf.fill([batch], ""), missing="")
         raw[features.USER_ELITE_YEARS] = _sparse(tf.fill([batch], tf.constant(-1, tf.int64)))
         numeric = self.transform(raw)[NUMERIC]
-        return self.tower(query_inputs(numeric, sums, directions, counts, histories))
+        # What training learnt under a user's id is nobody else's.
+        nothing = tf.zeros([batch, tf.shape(directions)[1]])
+        return self.tower(
+            query_inputs(numeric, sums, nothing, directions, history_weights, histories)
+        )
 
 
 def _sparse(values: tf.Tensor, missing=-1) -> tf.SparseTensor:

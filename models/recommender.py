@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from models import features
 from models.errors import InputError
+from models.factors import fold_in
 from models.postings import Postings
 from models.query_encoder import USER_COVARIATES
 from models.tables import Bag
@@ -56,7 +57,10 @@ class RecommenderTables:
       mean_stars: Mean training rating, in stars.
       business_bias: `[num_businesses]` float32 array, in stars.
       taste: `[num_businesses, business_dim]` float32 array: `models.taste`.
-      counts: `[num_businesses]` float32 array: training ratings of each business.
+      history_weights: `[num_businesses]` float32 array: what each weighs in a history.
+      factor_ridge: `[factor_dim]` float32 array: `models.factors`; the factors of a business are
+        the first coordinates of its rating block.
+      factor_weight: What a user's factors count.
       categories: By category, the rows of its businesses.
       cities: By city, the rows of its businesses.
     """
@@ -71,7 +75,9 @@ class RecommenderTables:
     mean_stars: float
     business_bias: np.ndarray
     taste: np.ndarray
-    counts: np.ndarray
+    history_weights: np.ndarray
+    factor_ridge: np.ndarray
+    factor_weight: float
     categories: Mapping[bytes, np.ndarray]
     cities: Mapping[bytes, np.ndarray]
 
@@ -123,7 +129,13 @@ class Recommender(tf.Module):
             np.pad(tables.taste, [(0, 1), (0, 0)]), trainable=False, name="taste"
         )
         self.rating_dim = tf.Variable(tables.rating_dim, trainable=False, name="rating_dim")
-        self.counts = tf.Variable(tables.counts, trainable=False, name="counts")
+        self.history_weights = tf.Variable(
+            tables.history_weights, trainable=False, name="history_weights"
+        )
+        self.factor_ridge = tf.Variable(tables.factor_ridge, trainable=False, name="factor_ridge")
+        self.factor_weight = tf.Variable(
+            tables.factor_weight, trainable=False, dtype=tf.float32, name="factor_weight"
+        )
         self.seen_values = tf.Variable(tables.seen.values, trainable=False, name="seen_values")
         self.seen_row_splits = tf.Variable(
             np.append(tables.seen.row_splits, tables.seen.row_splits[-1]),
@@ -231,10 +243,12 @@ class Recommender(tf.Module):
         # Nothing may run before the check, or its own error could come first.
         with tf.control_dependencies([same]):
             stars = tf.identity(stars)
-        sums = self._history_sums(rows, stars, given & (stars >= features.MIN_STARS))
+        rated = given & (stars >= features.MIN_STARS)
+        sums = self._history_sums(rows, stars, rated)
         history = tf.ragged.boolean_mask(rows, given & (rows < self._num_businesses))
         directions = self.candidate_embeddings[: self._num_businesses, : self._direction_dim]
-        queries = self.encoder.encode(covariates, sums, directions, self.counts, history)
+        queries = self.encoder.encode(covariates, sums, directions, self.history_weights, history)
+        queries = self._insert_factors(queries, rows, stars, rated)
         return self._answer(queries, history, k, exclude_seen, exclude_business_id, category, city)
 
     def _history_sums(self, rows: tf.Tensor, stars: tf.Tensor, rated: tf.Tensor) -> tf.Tensor:
@@ -253,6 +267,20 @@ class Recommender(tf.Module):
             [tf.stack(columns, axis=2), taste, residual[:, :, None] * taste], axis=2
         )
         return tf.reduce_sum(columns * tf.cast(rated, tf.float32)[:, :, None], axis=1)
+
+    def _insert_factors(self, queries, rows, stars, rated) -> tf.Tensor:
+        """Puts the factors of what a request rated where the rating block begins."""
+        factor_dim = len(self.tables.factor_ridge)
+        if not factor_dim:
+            return queries
+        start = self._direction_dim + 1
+        candidates = tf.gather(self.candidate_embeddings, rows)[:, :, start:]
+        predicted = tf.einsum("bd,bld->bl", queries[:, start:], candidates[:, :, factor_dim:])
+        residuals = stars - tf.clip_by_value(predicted, features.MIN_STARS, features.MAX_STARS)
+        factors = fold_in(candidates[:, :, :factor_dim], residuals, rated, self.factor_ridge)
+        return tf.concat(
+            [queries[:, :start], self.factor_weight * factors, queries[:, start:]], axis=1
+        )
 
     def _answer(self, queries, seen, k, exclude_seen, exclude_business_id, category, city) -> dict:
         batch = tf.shape(queries)[0]

@@ -76,6 +76,8 @@ class EntityTable:
       categorical: By feature, a `[num_rows]` int32 array of vocabulary positions.
       bags: By feature, the vocabulary positions of each row's tokens.
       vocabulary_sizes: By categorical or bag feature, the number of positions, unknown included.
+      content: `[num_rows, content_dim]` float32 array (`models.content`); of dimension 0 until it
+        is computed.
     """
 
     ids: np.ndarray
@@ -83,6 +85,11 @@ class EntityTable:
     categorical: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     bags: Mapping[str, Bag] = dataclasses.field(default_factory=dict)
     vocabulary_sizes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    content: np.ndarray = dataclasses.field(default=None)  # type: ignore[arg-type]
+
+    def __post_init__(self):
+        if self.content is None:
+            object.__setattr__(self, "content", np.zeros([len(self.ids), 0], np.float32))
 
     @property
     def num_rows(self) -> int:

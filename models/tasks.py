@@ -3,16 +3,17 @@
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+_LEFT_OUT = float("-inf")
+
 
 class UserSoftmaxRetrieval(tf.keras.layers.Layer, tfrs.tasks.Task):
-    """Cross-entropy of each user's businesses against the whole catalogue.
+    """Cross-entropy of each user's businesses against all candidates.
 
-    Scoring a user once serves all of their positives: they share one log-sum-exp. The softmax is
-    exact, so there is neither a sampling correction nor an accidental hit.
+    Scoring a user once serves all of their positives: they share one log-sum-exp. Over the whole
+    catalogue the softmax is exact, so there is neither a sampling correction nor an accidental hit;
+    over a sample, each candidate stands for 1 / (its chance of being drawn) others.
 
-    L = -(1/P) Σ_u w_u Σ_{i ∈ P_u} (⟨f(u), f̃(i)⟩ - log Σ_j exp ⟨f(u), f̃(j)⟩), w_u = 1/√|P_u|
-
-    The weight keeps a user with a thousand reviews from drowning a hundred with ten.
+    L = (1/P) Σ_u Σ_{i ∈ P_u} (log Σ_j exp(⟨f(u), f̃(j)⟩ + o_j) - ⟨f(u), f̃(i)⟩)
     """
 
     def call(
@@ -20,23 +21,22 @@ class UserSoftmaxRetrieval(tf.keras.layers.Layer, tfrs.tasks.Task):
         query_embeddings: tf.Tensor,
         candidate_embeddings: tf.Tensor,
         positives: tf.RaggedTensor,
-        candidate_mask: tf.Tensor,
+        candidate_offsets: tf.Tensor,
     ) -> tf.Tensor:
         """Computes the loss.
 
         Args:
           query_embeddings: `[num_queries, block_dim]` float32 tensor.
-          candidate_embeddings: `[num_candidates, block_dim]` float32 tensor, the catalogue.
-          positives: `[num_queries, None]` int ragged tensor of candidate rows.
-          candidate_mask: `[num_candidates]` bool tensor; False leaves a candidate out of the
+          candidate_embeddings: `[num_candidates, block_dim]` float32 tensor.
+          positives: `[num_queries, None]` int ragged tensor of places in `candidate_embeddings`.
+          candidate_offsets: `[num_candidates]` float32 tensor o: minus the logarithm of the chance
+            of being drawn, 0 where the catalogue is whole; -inf leaves a candidate out of the
             softmax, as one must that nobody could have visited in training.
 
         Returns:
           A float32 scalar, in nats a positive.
         """
-        logits = tf.matmul(query_embeddings, candidate_embeddings, transpose_b=True)
-        logits += tf.where(candidate_mask, 0.0, -1e9)[None, :]
-        log_normalizer = tf.reduce_logsumexp(logits, axis=1)
+        log_normalizer = _log_normalizer(query_embeddings, candidate_embeddings, candidate_offsets)
         queries = positives.value_rowids()
         # Their own inner products: gathered out of the logits, their gradient would be a second
         # matrix of that size.
@@ -45,7 +45,40 @@ class UserSoftmaxRetrieval(tf.keras.layers.Layer, tfrs.tasks.Task):
             * tf.gather(candidate_embeddings, positives.values),
             axis=1,
         )
-        lengths = tf.cast(positives.row_lengths(), tf.float32)
-        weights = tf.gather(tf.math.rsqrt(tf.maximum(lengths, 1.0)), queries)
-        losses = weights * (tf.gather(log_normalizer, queries) - chosen)
-        return tf.reduce_sum(losses) / tf.maximum(tf.reduce_sum(weights), 1.0)
+        total = tf.reduce_sum(tf.gather(log_normalizer, queries) - chosen)
+        return total / tf.maximum(tf.cast(tf.size(queries), tf.float32), 1.0)
+
+
+@tf.custom_gradient
+def _log_normalizer(queries: tf.Tensor, candidates: tf.Tensor, offsets: tf.Tensor):
+    """Computes log Σ_j exp(⟨q, c_j⟩ + o_j) of each query, one pass over the matrix of logits.
+
+    By hand, as automatic differentiation keeps and passes over that matrix many times: with
+    E = exp(logits), one product E·[C, 1] gives both the normaliser and the queries' gradient.
+
+    Returns:
+      `[num_queries]` float32 tensor, and the gradient's function.
+    """
+    # No logit of the query exceeds this (Cauchy and Schwarz); as two more coordinates of the
+    # product, bound and offset cost no pass of their own.
+    length = tf.reduce_max(tf.where(offsets > _LEFT_OUT, tf.norm(candidates, axis=1), 0.0))
+    bound = tf.norm(queries, axis=1, keepdims=True) * length
+    ones = tf.ones_like(offsets)[:, None]
+    highest = tf.reduce_max(offsets)
+    left = tf.concat([queries, -bound, tf.ones_like(bound)], axis=1)
+    right = tf.concat([candidates, ones, tf.maximum(offsets - highest, -1e4)[:, None]], axis=1)
+    exponentials = tf.exp(tf.matmul(left, right, transpose_b=True))
+    sums = tf.matmul(exponentials, tf.concat([candidates, ones], axis=1))
+    # The bound may lie so far above every logit that all exponentials vanish.
+    normalizer = tf.maximum(sums[:, -1:], 1e-30)
+
+    def gradient(upstream):
+        # A gather above hands its gradient down as slices.
+        scale = tf.convert_to_tensor(upstream)[:, None] / normalizer
+        return (
+            scale * sums[:, :-1],
+            tf.matmul(exponentials, scale * queries, transpose_a=True),
+            None,
+        )
+
+    return tf.math.log(normalizer)[:, 0] + bound[:, 0] + highest, gradient

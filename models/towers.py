@@ -19,9 +19,12 @@ from models.preprocessing import CATEGORIES, NUMERIC
 SUMS = "sums"  # [batch, sums_dim] float32: models.aggregates.
 TASTE = "taste"  # [batch, business_dim] float32: models.taste, of businesses only.
 ROW = "row"  # [batch] int32: row in the businesses table, -1 for a new business.
+CONTENT = "content"  # [batch, content_dim] float32: models.content, of businesses only.
 HISTORY_VECTOR = "history_vector"  # [batch, embedding_dim] float32: `history_vector`.
 HISTORY_COUNT = "history_count"  # [batch] float32: number of businesses in the history.
+USER_VECTOR = "user_vector"  # [batch, embedding_dim] float32: learnt of a user; zeros of a new one.
 
+_SMALL = tf.keras.initializers.RandomNormal(stddev=0.02)
 _TOKEN_DIM = 16  # Of the embeddings of cities, categories and attributes in the rating block.
 
 
@@ -37,23 +40,23 @@ def hidden_layers(widths: Sequence[int], dropout: float) -> tf.keras.Sequential:
 
 
 def history_vector(
-    directions: tf.Tensor, counts: tf.Tensor, histories: tf.RaggedTensor
+    directions: tf.Tensor, weights: tf.Tensor, histories: tf.RaggedTensor
 ) -> tf.Tensor:
-    """Sums the candidate directions of each history, rare businesses first.
+    """Sums the candidate directions of each history by weight, over the root of its length.
 
-    Each business weighs 1 / √(d_i + 1), d_i its training ratings, and the sum is divided by the
-    root of the history's length: the normalisation of the bipartite graph's adjacency.
+    With weights 1 / √d_i, d_i the ratings of a business, that is the normalisation of the bipartite
+    graph's adjacency.
 
     Args:
       directions: `[num_businesses, embedding_dim]` float32 tensor of unit directions.
-      counts: `[num_businesses]` float32 tensor of training ratings.
+      weights: `[num_businesses]` float32 tensor: what each business weighs in a history.
       histories: `[batch, None]` int ragged tensor of rows in `directions`.
 
     Returns:
       `[batch, embedding_dim]` float32 tensor; zeros for an empty history.
     """
     rows = histories.values
-    vectors = tf.gather(directions, rows) * tf.math.rsqrt(tf.gather(counts, rows) + 1.0)[:, None]
+    vectors = tf.gather(directions, rows) * tf.gather(weights, rows)[:, None]
     sums = tf.math.unsorted_segment_sum(vectors, histories.value_rowids(), histories.nrows())
     lengths = tf.cast(histories.row_lengths(), tf.float32)
     return sums * tf.math.rsqrt(tf.maximum(lengths, 1.0))[:, None]
@@ -71,13 +74,18 @@ class QueryRetrievalBlock(tf.keras.layers.Layer):
         """
         super().__init__(**kwargs)
         self._temperature = float(options.temperature)
-        self._hidden = hidden_layers(options.tower_widths, options.dropout)
-        # A user starts as their history alone; covariates earn their say. Without a history there
-        # must be some direction all the same: at zero its gradient has no bound.
-        self._direction = tf.keras.layers.Dense(
-            options.embedding_dim,
-            kernel_initializer="zeros",
-            bias_initializer=tf.keras.initializers.RandomNormal(stddev=0.02),
+        self._covariates = float(options.query_covariates)
+        if self._covariates:
+            self._hidden = hidden_layers(options.tower_widths, options.dropout)
+            self._direction = tf.keras.layers.Dense(
+                options.embedding_dim, use_bias=False, kernel_initializer="zeros"
+            )
+        # Without a history there must be some direction all the same: at zero its gradient has no
+        # bound.
+        self._start = self.add_weight(
+            "start",
+            [options.embedding_dim],
+            initializer=tf.keras.initializers.RandomNormal(0, 0.02),
         )
         self._popularity = tf.keras.layers.Dense(1, kernel_initializer="zeros")
         self._history_scale = self.add_weight("history_scale", initializer="ones")
@@ -85,14 +93,23 @@ class QueryRetrievalBlock(tf.keras.layers.Layer):
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Returns `[batch, retrieval_block_dim]` float32."""
         count = tf.math.log1p(inputs[HISTORY_COUNT])[:, None]
-        hidden = self._hidden(tf.concat([inputs[NUMERIC], count], axis=1), training=training)
-        direction = self._direction(hidden) + self._history_scale * inputs[HISTORY_VECTOR]
+        direction = self._history_scale * inputs[HISTORY_VECTOR] + self._start
+        direction += inputs[USER_VECTOR]
+        if self._covariates:
+            # A user starts as their history alone; covariates earn their say.
+            known = self._covariates * inputs[NUMERIC]
+            hidden = self._hidden(tf.concat([known, count], axis=1), training=training)
+            hidden = tf.concat([known, hidden], axis=1)
+            direction += self._direction(hidden)
+            popularity = self._popularity(hidden)
+        else:
+            popularity = self._popularity(count)
         direction = tf.math.l2_normalize(direction, axis=1) / self._temperature
-        return tf.concat([direction, 1.0 + self._popularity(hidden)], axis=1)
+        return tf.concat([direction, 1.0 + popularity], axis=1)
 
 
 class QueryRatingBlock(tf.keras.layers.Layer):
-    """How a user rates: `[interaction, own bias + mean, 1]`."""
+    """How a user rates: `[interaction, own bias + mean, 1]`; see `models.factors` for the rest."""
 
     def __init__(self, options: ModelOptions, mean_stars: float, shrinkage: float, **kwargs):
         """Builds the block.
@@ -137,18 +154,12 @@ class CandidateRetrievalBlock(tf.keras.layers.Layer):
     """What draws visits to a business: `[unit direction, log popularity]`."""
 
     def __init__(
-        self,
-        options: ModelOptions,
-        vocabulary_sizes: Mapping[str, int],
-        counts: tf.Tensor,
-        initial_directions: tf.Tensor,
-        **kwargs,
+        self, options: ModelOptions, counts: tf.Tensor, initial_directions: tf.Tensor, **kwargs
     ):
         """Builds the block.
 
         Args:
           options: Sizes of the blocks and layers, and what training hides.
-          vocabulary_sizes: By categorical or bag feature, the number of positions.
           counts: `[num_businesses]` float32 tensor: training ratings of each.
           initial_directions: `[num_businesses, embedding_dim]` float32 array: where the id
             embeddings start.
@@ -157,28 +168,57 @@ class CandidateRetrievalBlock(tf.keras.layers.Layer):
         super().__init__(**kwargs)
         self._counts = counts
         self._id_dropout = options.id_dropout
-        self._ids = self.add_weight(
+        self._covariates = float(options.candidate_covariates)
+        if self._covariates:
+            self._direction = tf.keras.layers.Dense(
+                options.embedding_dim, use_bias=False, kernel_initializer="zeros"
+            )
+        self.ids = self.add_weight(
             "ids",
             shape=initial_directions.shape,
             initializer=tf.keras.initializers.Constant(initial_directions),
         )
-        self._numeric = tf.keras.layers.Dense(options.embedding_dim, kernel_initializer="zeros")
-        self._tokens = _embeddings(vocabulary_sizes, options.embedding_dim, "zeros")
+        # The direction of a business of which nothing is known.
+        self._start = self.add_weight(
+            "start",
+            [options.embedding_dim],
+            initializer=tf.keras.initializers.RandomNormal(0, 0.02),
+        )
         self._popularity_scale = self.add_weight(
             "popularity_scale", initializer=tf.keras.initializers.Constant(0.5)
         )
 
-    def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Returns `[batch, retrieval_block_dim]` float32."""
+    def call(
+        self,
+        inputs: Mapping[str, tf.Tensor],
+        training: bool = False,
+        ids: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Embeds candidates.
+
+        Args:
+          inputs: `ROW`, `NUMERIC` and `CONTENT`.
+          training: Whether to drop units and ids.
+          ids: `[batch, embedding_dim]` float32 tensor: the id embeddings of the rows, where the
+            caller has gathered them.
+
+        Returns:
+          `[batch, retrieval_block_dim]` float32 tensor.
+        """
         known = tf.cast(inputs[ROW] >= 0, tf.float32)
         rows = tf.maximum(inputs[ROW], 0)
         counts = tf.gather(self._counts, rows) * known
         # A business without training ratings has learnt nothing under its id but being refused.
         warm = tf.cast(counts > 0, tf.float32)
-        if training:
+        if training and self._id_dropout:
             warm *= tf.cast(tf.random.uniform(tf.shape(warm)) >= self._id_dropout, tf.float32)
-        direction = self._numeric(inputs[NUMERIC]) + tf.gather(self._ids, rows) * warm[:, None]
-        direction += tf.add_n(_pooled(self._tokens, inputs))
+        ids = tf.gather(self.ids, rows) if ids is None else ids
+        direction = ids * warm[:, None] + self._start
+        if self._covariates:
+            # No hidden layers: over the whole catalogue they cost half of a step again, and they
+            # gained nothing on real data.
+            content = tf.concat([inputs[NUMERIC], inputs[CONTENT]], axis=1)
+            direction += self._direction(self._covariates * content)
         popularity = self._popularity_scale * tf.math.log1p(counts)
         return tf.concat([tf.math.l2_normalize(direction, axis=1), popularity[:, None]], axis=1)
 

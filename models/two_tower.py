@@ -5,16 +5,19 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from models.aggregates import RatingSums
+from models.factors import Factors
 from models.options import ModelOptions
 from models.preprocessing import CITY, NUMERIC
 from models.tables import Bag, EntityTable
 from models.tasks import UserSoftmaxRetrieval
 from models.towers import (
+    CONTENT,
     HISTORY_COUNT,
     HISTORY_VECTOR,
     ROW,
     SUMS,
     TASTE,
+    USER_VECTOR,
     CandidateRatingBlock,
     CandidateRetrievalBlock,
     CandidateTower,
@@ -56,21 +59,29 @@ class TwoTowerModel(tfrs.Model):
         super().__init__()
         self.options = options
         self.sums = sums
+        self.factors = Factors.none(users.num_rows, businesses.num_rows)
         self._users = users
         self._businesses = businesses
         self._histories = histories
         counts = np.bincount(histories.values, minlength=businesses.num_rows)
         self.counts = tf.constant(counts, tf.float32)
+        self.history_weights = (self.counts + 1.0) ** -float(options.history_power)
         self.query_tower = QueryTower(
             QueryRetrievalBlock(options),
             QueryRatingBlock(options, sums.bias.mean_stars, sums.bias.user_shrinkage),
             name="query_tower",
         )
-        vocabulary_sizes = businesses.vocabulary_sizes
         self.candidate_tower = CandidateTower(
-            CandidateRetrievalBlock(options, vocabulary_sizes, self.counts, initial_directions),
-            CandidateRatingBlock(options, vocabulary_sizes, sums.bias.business_shrinkage),
+            CandidateRetrievalBlock(options, self.counts, initial_directions),
+            CandidateRatingBlock(
+                options, businesses.vocabulary_sizes, sums.bias.business_shrinkage
+            ),
             name="candidate_tower",
+        )
+        # Zero for everybody at first: a user is what they did.
+        self.user_vectors = tf.Variable(
+            tf.zeros([users.num_rows if options.user_embedding else 0, options.embedding_dim]),
+            name="user_vectors",
         )
         self.retrieval_task = UserSoftmaxRetrieval()
         self.rating_task = tfrs.tasks.Ranking(loss=tf.keras.losses.MeanSquaredError())
@@ -78,18 +89,40 @@ class TwoTowerModel(tfrs.Model):
         self._business_numeric = tf.constant(businesses.numeric)
         self._city = tf.constant(businesses.categorical[CITY])
         self._taste = tf.constant(sums.taste.businesses)
+        self._content = tf.constant(businesses.content)
         self._bags = {
             key: tf.RaggedTensor.from_row_splits(bag.values, bag.row_splits)
             for key, bag in businesses.bags.items()
         }
 
     @property
+    def rating_block_dim(self) -> int:
+        """Coordinates of the rating block: factors, interaction and one for each side's bias."""
+        return self.factors.factor_dim + self.options.rating_dim + 2
+
+    @property
+    def total_dim(self) -> int:
+        """Coordinates of a whole query or candidate embedding."""
+        return self.options.retrieval_block_dim + self.rating_block_dim
+
+    @property
     def retrieval_variables(self) -> list[tf.Variable]:
-        """Trainable variables of the retrieval blocks; the rating task does not touch them."""
-        return (
-            self.query_tower.retrieval.trainable_variables
-            + self.candidate_tower.retrieval.trainable_variables
-        )
+        """Trainable variables of the retrieval blocks; the rating task does not touch them.
+
+        Those of single users and businesses are left out: see `user_vectors` and
+        `candidate_ids`.
+        """
+        return [
+            variable
+            for block in (self.query_tower.retrieval, self.candidate_tower.retrieval)
+            for variable in block.trainable_variables
+            if variable is not self.candidate_ids
+        ]
+
+    @property
+    def candidate_ids(self) -> tf.Variable:
+        """`[num_businesses, embedding_dim]` float32: the candidates' id embeddings."""
+        return self.candidate_tower.retrieval.ids
 
     @property
     def rating_variables(self) -> list[tf.Variable]:
@@ -112,11 +145,15 @@ class TwoTowerModel(tfrs.Model):
             NUMERIC: tf.gather(self._business_numeric, rows),
             TASTE: tf.gather(self._taste, rows),
             CITY: tf.gather(self._city, rows),
+            CONTENT: tf.gather(self._content, rows),
             **{key: tf.gather(bag, rows) for key, bag in self._bags.items()},
         }
 
     def compute_loss(self, inputs: dict, training: bool = False) -> tf.Tensor:
         """Computes the weighted loss of one mixed batch.
+
+        The tasks share no variables, so that the training loops take them one by one, each at its
+        own pace; the sum is for whoever trains with `fit`.
 
         Args:
           inputs: A rating batch, a retrieval batch or the union of both: see `rating_loss` and
@@ -137,9 +174,22 @@ class TwoTowerModel(tfrs.Model):
         """Computes the mean squared error of a rating batch, in squared stars.
 
         Args:
-          inputs: `user_rows` and `business_rows`, `[batch]` int32; `stars`, `[batch]` float32;
-            `user_sums` and `business_sums`, `[batch, sums_dim]` float32, cross-fitted.
+          inputs: See `predict_stars`; and `stars`, `[batch]` float32.
           training: Whether to drop units and rating sums.
+        """
+        predicted = self.predict_stars(inputs, training)
+        return self.rating_task(labels=inputs["stars"], predictions=predicted, training=training)
+
+    def predict_stars(self, inputs: dict, training: bool = False) -> tf.Tensor:
+        """Predicts ratings by the towers alone, without factors.
+
+        Args:
+          inputs: `user_rows` and `business_rows`, `[batch]` int32; `user_sums` and
+            `business_sums`, `[batch, sums_dim]` float32, cross-fitted.
+          training: Whether to drop units and rating sums.
+
+        Returns:
+          `[batch]` float32 tensor, not clipped.
         """
         user_sums, business_sums = inputs["user_sums"], inputs["business_sums"]
         business_inputs = self.candidate_inputs(inputs["business_rows"], business_sums)
@@ -155,8 +205,7 @@ class TwoTowerModel(tfrs.Model):
             training,
         )
         candidate = self.candidate_tower.rating(business_inputs, training)
-        predicted = tf.reduce_sum(query * candidate, axis=1)
-        return self.rating_task(labels=inputs["stars"], predictions=predicted, training=training)
+        return tf.reduce_sum(query * candidate, axis=1)
 
     def _keep_rows(self, rows: tf.Tensor) -> tf.Tensor:
         """Draws the rows whose history training shows, `[batch, 1]` bool."""
@@ -166,28 +215,41 @@ class TwoTowerModel(tfrs.Model):
         """Computes the softmax cross-entropy of a retrieval batch, in nats a positive.
 
         Args:
-          inputs: `query_rows`, `[num_queries]` int32; `histories` and `positives`,
-            `[num_queries, None]` int32 ragged tensors of business rows.
+          inputs: `query_rows`, `[num_queries]` int32; `candidate_rows`, `[num_candidates]` int32,
+            and their `candidate_offsets`, float32 (`models.tasks`); `histories` and `positives`,
+            `[num_queries, None]` int32 ragged tensors of places in `candidate_rows`; and, if the
+            caller differentiates by them, the gathered `candidate_ids` and `user_vectors`.
           training: Whether to drop units and ids.
         """
+        rows = inputs["candidate_rows"]
         candidates = self.candidate_tower.retrieval(
-            # The retrieval blocks take no sums.
-            self.candidate_inputs(tf.range(self._businesses.num_rows), tf.zeros([1, 0])),
+            {
+                ROW: rows,
+                NUMERIC: tf.gather(self._business_numeric, rows),
+                CONTENT: tf.gather(self._content, rows),
+            },
             training,
+            ids=inputs.get("candidate_ids"),
         )
         queries = self.query_tower.retrieval(
             query_inputs(
                 tf.gather(self._user_numeric, inputs["query_rows"]),
                 tf.zeros([1, 0]),
+                inputs.get("user_vectors", self._gather_user_vectors(inputs["query_rows"])),
                 candidates[:, : self.options.embedding_dim],
-                self.counts,
+                tf.gather(self.history_weights, rows),
                 inputs["histories"],
             ),
             training,
         )
         return self.retrieval_task(
-            queries, candidates, inputs["positives"], candidate_mask=self.counts > 0
+            queries, candidates, inputs["positives"], inputs["candidate_offsets"]
         )
+
+    def _gather_user_vectors(self, rows: tf.Tensor) -> tf.Tensor:
+        if self.options.user_embedding:
+            return tf.gather(self.user_vectors, rows)
+        return tf.zeros([tf.size(rows), self.options.embedding_dim])
 
     def embed_candidates(self) -> np.ndarray:
         """Embeds the whole catalogue.
@@ -202,7 +264,13 @@ class TwoTowerModel(tfrs.Model):
             )
             for start in range(0, self._businesses.num_rows, _BLOCK_ROWS)
         ]
-        return np.concatenate([block.numpy() for block in blocks])
+        embedded = np.concatenate([block.numpy() for block in blocks])
+        return self._insert_factors(embedded, self.factors.businesses)
+
+    def _insert_factors(self, embedded: np.ndarray, factors: np.ndarray) -> np.ndarray:
+        """Puts the factors where the rating block begins."""
+        cut = self.options.retrieval_block_dim
+        return np.concatenate([embedded[:, :cut], factors, embedded[:, cut:]], axis=1)
 
     @tf.function(
         autograph=False,
@@ -218,22 +286,31 @@ class TwoTowerModel(tfrs.Model):
     def embed_new_candidate(self) -> np.ndarray:
         """Embeds a business of which nothing is known, `[1, total_dim]` float32."""
         empty = tf.RaggedTensor.from_row_splits(tf.zeros([0], tf.int64), [0, 0])
-        return self.candidate_tower({
+        embedded = self.candidate_tower({
             ROW: tf.constant([-1]),
             SUMS: tf.zeros([1, self.sums.businesses.shape[1]]),
             NUMERIC: tf.zeros([1, self._business_numeric.shape[1]]),
             TASTE: tf.zeros([1, self._taste.shape[1]]),
+            CONTENT: tf.zeros([1, self._content.shape[1]]),
             CITY: tf.constant([self._businesses.vocabulary_sizes[CITY] - 1]),
             **{key: empty for key in self._bags},
         }).numpy()
+        return self._insert_factors(embedded, np.zeros([1, self.factors.factor_dim], np.float32))
 
     def embed_new_query(self) -> np.ndarray:
         """Embeds a user of whom nothing is known, `[1, total_dim]` float32."""
-        directions = tf.zeros([self._businesses.num_rows, self.options.embedding_dim])
-        empty = tf.RaggedTensor.from_row_splits(tf.zeros([0], tf.int32), [0, 0])
-        numeric = tf.zeros([1, self._user_numeric.shape[1]])
-        sums = tf.zeros([1, self.sums.users.shape[1]])
-        return self.query_tower(query_inputs(numeric, sums, directions, self.counts, empty)).numpy()
+        dim = self.options.embedding_dim
+        embedded = self.query_tower(
+            query_inputs(
+                tf.zeros([1, self._user_numeric.shape[1]]),
+                tf.zeros([1, self.sums.users.shape[1]]),
+                tf.zeros([1, dim]),
+                tf.zeros([self._businesses.num_rows, dim]),
+                self.history_weights,
+                tf.RaggedTensor.from_row_splits(tf.zeros([0], tf.int32), [0, 0]),
+            )
+        ).numpy()
+        return self._insert_factors(embedded, np.zeros([1, self.factors.factor_dim], np.float32))
 
     def embed_queries(
         self, candidates: np.ndarray, rows: np.ndarray, histories: Bag | None = None
@@ -250,7 +327,8 @@ class TwoTowerModel(tfrs.Model):
         """
         directions = tf.constant(candidates[:, : self.options.embedding_dim])
         histories = self._histories.take(rows) if histories is None else histories
-        blocks = []
+        width = self.options.retrieval_block_dim + self.options.rating_dim + 2
+        blocks = [np.zeros([0, width], np.float32)]
         for start in range(0, len(rows), _BLOCK_ROWS):
             block = np.arange(start, min(start + _BLOCK_ROWS, len(rows)))
             bag = histories.take(block)
@@ -258,15 +336,17 @@ class TwoTowerModel(tfrs.Model):
                 self._embed_queries(
                     tf.gather(self._user_numeric, rows[block]),
                     self.sums.users[rows[block]],
+                    self._gather_user_vectors(tf.constant(rows[block])),
                     directions,
                     tf.RaggedTensor.from_row_splits(bag.values, bag.row_splits),
                 ).numpy()
             )
-        return np.concatenate([np.zeros([0, self.options.total_dim], np.float32), *blocks])
+        return self._insert_factors(np.concatenate(blocks), self.factors.users[rows])
 
     @tf.function(
         autograph=False,
         input_signature=[
+            tf.TensorSpec([None, None], tf.float32),
             tf.TensorSpec([None, None], tf.float32),
             tf.TensorSpec([None, None], tf.float32),
             tf.TensorSpec([None, None], tf.float32),
@@ -277,20 +357,29 @@ class TwoTowerModel(tfrs.Model):
         self,
         numeric: tf.Tensor,
         sums: tf.Tensor,
+        user_vectors: tf.Tensor,
         directions: tf.Tensor,
         histories: tf.RaggedTensor,
     ) -> tf.Tensor:
-        numeric = tf.ensure_shape(numeric, [None, self._user_numeric.shape[1]])
-        sums = tf.ensure_shape(sums, [None, self.sums.users.shape[1]])
-        directions = tf.ensure_shape(directions, [None, self.options.embedding_dim])
-        return self.query_tower(query_inputs(numeric, sums, directions, self.counts, histories))
+        dim = self.options.embedding_dim
+        return self.query_tower(
+            query_inputs(
+                tf.ensure_shape(numeric, [None, self._user_numeric.shape[1]]),
+                tf.ensure_shape(sums, [None, self.sums.users.shape[1]]),
+                tf.ensure_shape(user_vectors, [None, dim]),
+                tf.ensure_shape(directions, [None, dim]),
+                self.history_weights,
+                histories,
+            )
+        )
 
 
 def query_inputs(
     numeric: tf.Tensor,
     sums: tf.Tensor,
+    user_vectors: tf.Tensor,
     directions: tf.Tensor,
-    counts: tf.Tensor,
+    history_weights: tf.Tensor,
     histories: tf.RaggedTensor,
 ) -> dict[str, tf.Tensor]:
     """Assembles the query tower's inputs; training, the export and requests all come through here.
@@ -298,14 +387,16 @@ def query_inputs(
     Args:
       numeric: `[batch, num_numeric]` float32 tensor of transformed covariates.
       sums: `[batch, user_sums_dim]` float32 tensor of rating sums.
+      user_vectors: `[batch, embedding_dim]` float32 tensor; zeros for a new user.
       directions: `[num_businesses, embedding_dim]` float32 tensor.
-      counts: `[num_businesses]` float32 tensor of training ratings.
-      histories: `[batch, None]` int ragged tensor of business rows.
+      history_weights: `[num_businesses]` float32 tensor: what each weighs in a history.
+      histories: `[batch, None]` int ragged tensor of rows of `directions`.
     """
     return {
         NUMERIC: numeric,
         SUMS: sums,
-        HISTORY_VECTOR: history_vector(directions, counts, histories),
+        USER_VECTOR: user_vectors,
+        HISTORY_VECTOR: history_vector(directions, history_weights, histories),
         HISTORY_COUNT: tf.cast(histories.row_lengths(), tf.float32),
     }
 

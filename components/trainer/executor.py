@@ -76,15 +76,9 @@ class Executor(base_executor.BaseExecutor):
         )
         model_run = artifact_utils.get_single_instance(output_dict["model_run"])
         history = {
-            "trials": [
-                {
-                    "options": trial.model_options.model_dump(),
-                    "evaluations": [dataclasses.asdict(look) for look in trial.evaluations],
-                    "best_steps": trial.best_steps,
-                }
-                for trial in result.trials
-            ],
-            "chosen": result.chosen,
+            "choices": {
+                task: dataclasses.asdict(choice) for task, choice in result.choices.items()
+            },
             "shrinkages": list(result.shrinkages),
         }
         with fileio.open(os.path.join(model_run.uri, "history.json"), "w") as file:

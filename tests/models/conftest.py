@@ -241,7 +241,16 @@ def planted(user_graph) -> Planted:
 def model_options() -> ModelOptions:
     """Towers large enough for the planted data."""
     return ModelOptions(
-        embedding_dim=8, rating_dim=4, tower_widths=(16,), taste_dim=3, temperature=0.2
+        embedding_dim=8,
+        rating_dim=4,
+        taste_dim=3,
+        factor_dim=2,
+        tower_widths=(16,),
+        temperature=0.2,
+        history_power=0.5,
+        user_embedding=False,
+        query_covariates=0.3,
+        candidate_covariates=0.3,
     )
 
 
@@ -261,6 +270,7 @@ def trained(planted, model_options):
             retrieval_batch_size=64,
             min_steps=240,
             rating_learning_rate=1e-2,
+            retrieval_learning_rate=6e-3,
             num_folds=5,
             num_evaluations=4,
         ),

@@ -110,7 +110,8 @@ class TestBuildTables:
         tables, fitted = exact_export.tables, trained.fitted
         assert tables.mean_stars == pytest.approx(float(fitted.stars.mean()), rel=1e-6)
         counts = np.bincount(fitted.business_rows, minlength=len(tables.business_ids))
-        np.testing.assert_array_equal(tables.counts, counts)
+        # Weight 1/√(count + 1), as the history's power is .5.
+        np.testing.assert_allclose(tables.history_weights, (counts + 1) ** -0.5, rtol=1e-6)
         assert tables.business_bias.shape == counts.shape
         assert tables.business_bias[counts == 0].tolist() == [0.0, 0.0]
 
@@ -128,8 +129,9 @@ class TestBuildTables:
             model, planted.users.ids, planted.businesses.ids, trained.fitted.histories(200), {}, {}
         )
         # A direction of 8 and popularity; an interaction of 4 and two biases.
-        assert tables.score_weights.tolist() == [retrieval] * 9 + [rating] * 6
-        assert tables.rating_dim == 6
+        rating_dim = 6 + model.factors.factor_dim
+        assert tables.score_weights.tolist() == [retrieval] * 9 + [rating] * rating_dim
+        assert tables.rating_dim == rating_dim
 
 
 def _same(one, other):
@@ -146,8 +148,8 @@ def test_tables_round_trip(exact_export):
         loaded, saved = getattr(tables, field), getattr(exact_export.tables, field)
         assert loaded.dtype == saved.dtype, field
     for name, value in vars(exact_export.tables).items():
-        if name == "mean_stars":
-            assert tables.mean_stars == pytest.approx(value)  # Kept in 32 bits.
+        if name in {"mean_stars", "factor_weight"}:
+            assert getattr(tables, name) == pytest.approx(value)  # Kept in 32 bits.
         else:
             assert _same(getattr(tables, name), value), name
 
@@ -164,8 +166,10 @@ def test_restored_encoder_is_the_query_tower(exact_export, trained, planted, use
         covariates,
         tf.constant(trained.model.sums.users[rows]),
         tf.constant(tables.candidate_embeddings[:-1, :8]),
-        tf.constant(tables.counts),
+        tf.constant(tables.history_weights),
         tf.RaggedTensor.from_row_splits(histories.values, histories.row_splits),
     )
     expected = trained.model.embed_queries(trained.model.embed_candidates(), rows)
+    factors = slice(9, 9 + trained.model.factors.factor_dim)  # Requests get theirs outside.
+    expected = np.delete(expected, factors, axis=1)
     np.testing.assert_allclose(embedded, expected, rtol=1e-3, atol=1e-4)

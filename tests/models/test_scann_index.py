@@ -58,7 +58,7 @@ def _grow(tables):
         seen=Bag.from_pairs(seen_users, seen, num_users),
         business_bias=rng.normal(size=_NUM_BUSINESSES).astype(np.float32),
         taste=np.zeros([_NUM_BUSINESSES, tables.taste.shape[1]], np.float32),
-        counts=rng.integers(0, 9, _NUM_BUSINESSES).astype(np.float32),
+        history_weights=rng.uniform(0, 1, _NUM_BUSINESSES).astype(np.float32),
         categories={b"Bars": rows[::3], b"Tea": rows[1::3]},
         cities={b"Reno": rows[::7]},
     )

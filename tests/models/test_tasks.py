@@ -14,26 +14,29 @@ def _inputs(seed=0, num_candidates=6, dim=3):
     return queries, candidates
 
 
-def _loss(queries, candidates, mask=None, positives=_POSITIVES):
+def _offsets(candidates, mask):
     mask = np.ones(len(candidates), bool) if mask is None else mask
+    return np.where(mask, 0.0, -np.inf).astype(np.float32)
+
+
+def _loss(queries, candidates, mask=None, positives=_POSITIVES):
     return UserSoftmaxRetrieval()(
         tf.convert_to_tensor(queries),
         tf.convert_to_tensor(candidates),
         tf.ragged.constant(positives, tf.int32),
-        candidate_mask=tf.constant(mask),
+        candidate_offsets=tf.constant(_offsets(candidates, mask)),
     )
 
 
 def _expected(queries, candidates, mask=None, positives=_POSITIVES):
-    """Sums the weighted cross-entropies one pair at a time, in float64."""
+    """Averages the cross-entropies one pair at a time, in float64."""
     mask = np.ones(len(candidates), bool) if mask is None else mask
     total = norm = 0.0
     for query, rows in zip(queries.astype(np.float64), positives, strict=True):
         logits = candidates.astype(np.float64) @ query
         for row in rows:
-            weight = 1 / np.sqrt(len(rows))
-            total -= weight * np.log(np.exp(logits[row]) / np.exp(logits[mask]).sum())
-            norm += weight
+            total -= np.log(np.exp(logits[row]) / np.exp(logits[mask]).sum())
+            norm += 1
     return total / norm
 
 
@@ -50,16 +53,25 @@ def test_loss_equals_the_naive_softmax_cross_entropy():
     )
 
 
-def test_a_user_weighs_the_root_of_their_positives():
-    # Both users have one loss each, whatever is visited: log 4 and log 4 - shift.
+def test_every_positive_weighs_the_same():
+    # One user with four positives among equal logits, one with one positive.
     queries = np.array([[0.0], [1.0]], "f4")
     candidates = np.array([[0.0], [0.0], [0.0], [0.0], [2.0]], "f4")
-    positives = [[0, 1, 2, 3], [4]]
     spread = np.log(5)
     sharp = np.log((4 + np.exp(2)) / np.exp(2))
-    # Weights 4/√4 = 2 and 1.
-    expected = (2 * spread + 1 * sharp) / 3
-    assert _loss(queries, candidates, positives=positives).numpy() == pytest.approx(expected)
+    loss = _loss(queries, candidates, positives=[[0, 1, 2, 3], [4]]).numpy()
+    assert loss == pytest.approx((4 * spread + sharp) / 5)
+
+
+def test_a_drawn_candidate_stands_for_others():
+    # With chance 1/3 of being drawn, the second candidate counts three times: log(1 + 3/e).
+    loss = UserSoftmaxRetrieval()(
+        tf.constant([[1.0]]),
+        tf.constant([[1.0], [0.0]]),
+        tf.ragged.constant([[0]], tf.int32),
+        candidate_offsets=tf.constant([0.0, np.log(3.0)], tf.float32),
+    )
+    assert loss.numpy() == pytest.approx(np.log1p(3 * np.exp(-1)), rel=1e-5)
 
 
 def test_masked_candidates_do_not_matter():

@@ -10,7 +10,14 @@ from models.options import ModelOptions
 from models.preprocessing import ATTRIBUTES, CATEGORIES, CITY, NUMERIC
 
 _OPTIONS = ModelOptions(
-    embedding_dim=4, rating_dim=3, tower_widths=(5,), temperature=0.5, dropout=0.3, id_dropout=0.4
+    embedding_dim=4,
+    rating_dim=3,
+    tower_widths=(5,),
+    temperature=0.5,
+    query_covariates=0.5,
+    candidate_covariates=0.5,
+    dropout=0.3,
+    id_dropout=0.4,
 )
 _SIZES = {CITY: 3, CATEGORIES: 4, ATTRIBUTES: 2}
 _COUNTS = (5.0, 0.0, 2.0)  # Business 1 has no training ratings.
@@ -32,6 +39,7 @@ def _query_inputs(batch=3, seed=1):
         towers.SUMS: tf.constant(sums),
         towers.HISTORY_VECTOR: tf.constant(rng.normal(size=(batch, 4)), tf.float32),
         towers.HISTORY_COUNT: tf.constant(rng.integers(1, 9, batch), tf.float32),
+        towers.USER_VECTOR: tf.constant(rng.normal(size=(batch, 4)), tf.float32),
     }
 
 
@@ -43,6 +51,7 @@ def _candidate_inputs(rows=(0, 1, 2), categories=((1, 3), (), (0,)), seed=2):
         towers.SUMS: tf.constant(rng.uniform(0, 3, size=(batch, NUM_SUMS)), tf.float32),
         towers.TASTE: tf.constant(rng.normal(size=(batch, 2)), tf.float32),
         NUMERIC: tf.constant(rng.normal(size=(batch, 5)), tf.float32),
+        towers.CONTENT: tf.constant(rng.normal(size=(batch, 3)), tf.float32),
         CITY: tf.constant([0, 2, 1][:batch]),
         CATEGORIES: tf.ragged.constant(categories, tf.int64, ragged_rank=1),
         ATTRIBUTES: tf.ragged.constant([[0]] * batch, tf.int64, ragged_rank=1),
@@ -64,7 +73,7 @@ def query_tower():
 def candidate_tower():
     directions = np.random.default_rng(3).normal(size=(3, 4)).astype(np.float32)
     tower = towers.CandidateTower(
-        towers.CandidateRetrievalBlock(_OPTIONS, _SIZES, tf.constant(_COUNTS), directions),
+        towers.CandidateRetrievalBlock(_OPTIONS, tf.constant(_COUNTS), directions),
         towers.CandidateRatingBlock(_OPTIONS, _SIZES, _SHRINKAGE),
     )
     tower(_candidate_inputs())
@@ -74,39 +83,39 @@ def candidate_tower():
 
 class TestHistoryVector:
     directions = tf.constant([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
-    counts = tf.constant([3.0, 0.0, 8.0])
+    weights = tf.constant([0.5, 1.0, 1 / 3])
 
     def test_by_hand(self):
         histories = tf.ragged.constant([[0, 1], [], [2], [0, 0, 0, 0]], tf.int32)
-        vectors = towers.history_vector(self.directions, self.counts, histories)
+        vectors = towers.history_vector(self.directions, self.weights, histories)
         root = math.sqrt(2)
         expected = [
-            [0.5 / root, 1.0 / root],  # (e0/√4 + e1/√1) / √2
+            [0.5 / root, 1.0 / root],  # (.5 e0 + e1) / √2
             [0.0, 0.0],
-            [0.2, 0.8 / 3],  # (.6, .8)/√9
-            [1.0, 0.0],  # 4·e0/√4 / √4
+            [0.2, 0.8 / 3],  # (.6, .8) / 3
+            [1.0, 0.0],  # 4 · .5 e0 / √4
         ]
         np.testing.assert_allclose(vectors, expected, atol=1e-6)
 
     def test_order_of_a_history_does_not_matter(self):
         one = towers.history_vector(
-            self.directions, self.counts, tf.ragged.constant([[2, 0, 1]], tf.int32)
+            self.directions, self.weights, tf.ragged.constant([[2, 0, 1]], tf.int32)
         )
         other = towers.history_vector(
-            self.directions, self.counts, tf.ragged.constant([[1, 2, 0]], tf.int32)
+            self.directions, self.weights, tf.ragged.constant([[1, 2, 0]], tf.int32)
         )
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
     def test_no_queries(self):
         nobody = tf.RaggedTensor.from_row_splits(tf.zeros([0], tf.int32), [0])
-        assert towers.history_vector(self.directions, self.counts, nobody).shape == (0, 2)
+        assert towers.history_vector(self.directions, self.weights, nobody).shape == (0, 2)
 
 
 class TestPureInnerProduct:
     def test_blocks_follow_each_other(self, query_tower, candidate_tower):
         query_inputs, candidate_inputs = _query_inputs(), _candidate_inputs()
         query, candidate = query_tower(query_inputs), candidate_tower(candidate_inputs)
-        assert query.shape == candidate.shape == (3, _OPTIONS.total_dim)
+        assert query.shape == candidate.shape == (3, 10)
         # Five retrieval coordinates, five rating coordinates.
         np.testing.assert_allclose(query[:, :5], query_tower.retrieval(query_inputs))
         np.testing.assert_allclose(query[:, 5:], query_tower.rating(query_inputs))
@@ -148,6 +157,36 @@ class TestPureInnerProduct:
         np.testing.assert_allclose(popularity, scale.numpy() * np.log1p(_COUNTS), rtol=1e-5)
 
 
+class TestQueryDirection:
+    @pytest.mark.parametrize("key", [towers.HISTORY_VECTOR, towers.USER_VECTOR, NUMERIC])
+    def test_history_own_vector_and_covariates_all_have_a_say(self, query_tower, key):
+        inputs = _query_inputs()
+        before = query_tower.retrieval(inputs)
+        after = query_tower.retrieval({**inputs, key: inputs[key] + 1.0})
+        assert np.abs(after - before).max(axis=1).min() > 1e-3
+
+    def test_covariates_of_weight_0_have_none(self):
+        options = _OPTIONS.model_copy(update={"query_covariates": 0.0, "candidate_covariates": 0.0})
+        query = towers.QueryRetrievalBlock(options)
+        inputs = _query_inputs()
+        before = query(inputs)
+        _randomise(query)
+        before = query(inputs)
+        np.testing.assert_array_equal(query({**inputs, NUMERIC: inputs[NUMERIC] + 1}), before)
+        directions = np.ones((3, 4), np.float32)
+        candidate = towers.CandidateRetrievalBlock(options, tf.constant(_COUNTS), directions)
+        inputs = _candidate_inputs()
+        before = candidate(inputs)
+        other = {**inputs, NUMERIC: inputs[NUMERIC] + 1, towers.CONTENT: -inputs[towers.CONTENT]}
+        np.testing.assert_array_equal(candidate(other), before)
+
+    def test_a_user_of_whom_nothing_is_known_has_a_direction(self):
+        block = towers.QueryRetrievalBlock(_OPTIONS)
+        nothing = {key: tf.zeros_like(value) for key, value in _query_inputs().items()}
+        length = tf.norm(block(nothing)[:, :4], axis=1)
+        np.testing.assert_allclose(length, 2.0, rtol=1e-4)  # 1 / temperature
+
+
 class TestCandidateIds:
     def _change_ids(self, tower):
         (ids,) = (v for v in tower.retrieval.trainable_variables if "ids" in v.name)
@@ -176,6 +215,7 @@ class TestCandidateIds:
         inputs = _candidate_inputs(rows=(0,) * 400, categories=((1,),) * 400)
         inputs[CITY] = tf.zeros([400], tf.int32)
         inputs[NUMERIC] = tf.zeros([400, 5])
+        inputs[towers.CONTENT] = tf.zeros([400, 3])
         tf.keras.utils.set_random_seed(0)
         directions = candidate_tower.retrieval(inputs, training=True).numpy()[:, :4]
         kinds, counts = np.unique(directions.round(5), axis=0, return_counts=True)
@@ -187,16 +227,13 @@ class TestCandidateIds:
 
 
 class TestBags:
-    @pytest.mark.parametrize("block", ["retrieval", "rating"])
-    def test_an_empty_bag_gives_numbers(self, candidate_tower, block):
+    def test_an_empty_bag_gives_numbers(self, candidate_tower):
         inputs = _candidate_inputs(categories=((), (), ()))
-        embedding = getattr(candidate_tower, block)(inputs)
-        assert np.isfinite(embedding).all()
+        assert np.isfinite(candidate_tower(inputs)).all()
 
-    @pytest.mark.parametrize("block", ["retrieval", "rating"])
-    def test_order_and_repetition_do_not_matter_but_the_tokens_do(self, candidate_tower, block):
+    def test_order_and_repetition_do_not_matter_but_the_tokens_do(self, candidate_tower):
         def embed(*categories):
-            return getattr(candidate_tower, block)(_candidate_inputs(categories=categories)).numpy()
+            return candidate_tower.rating(_candidate_inputs(categories=categories)).numpy()
 
         one = embed((1, 3), (2,), (0, 1, 2, 3))
         other = embed((3, 1, 3, 1), (2, 2, 2), (3, 2, 1, 0))

@@ -1,5 +1,3 @@
-import math
-
 import numpy as np
 import pytest
 
@@ -8,17 +6,31 @@ from models.baselines import Popularity
 from models.bias import choose_shrinkages, fit_bias
 from models.errors import InputError
 from models.options import ModelOptions, Objective, TrainingOptions
-from models.tables import Bag
-from models.training import split_histories, train
+from models.training import train
 
 _TINY = TrainingOptions(
     rating_batch_size=128,
     retrieval_batch_size=16,
-    epochs=1,
+    rating_epochs=1,
+    retrieval_epochs=1,
     min_steps=1,
+    retrieval_learning_rate=6e-3,
     num_evaluations=3,
     num_folds=2,
     seed=5,
+)
+# Nothing is left to eval but the steps and the factors' weight.
+_SETTLED = ModelOptions(
+    embedding_dim=3,
+    rating_dim=2,
+    tower_widths=(4,),
+    taste_dim=2,
+    factor_dim=2,
+    temperature=0.12,
+    history_power=0.5,
+    user_embedding=False,
+    query_covariates=0.3,
+    candidate_covariates=0.3,
 )
 
 
@@ -28,10 +40,7 @@ def _train(planted, model_options=None, options=_TINY, refit=False, num_ratings=
         planted.businesses,
         planted.train[:num_ratings],
         planted.eval[:100],
-        model_options
-        or ModelOptions(
-            embedding_dim=3, rating_dim=2, tower_widths=(4,), taste_dim=2, temperature=0.12
-        ),
+        model_options or _SETTLED,
         options,
         refit,
     )
@@ -42,48 +51,10 @@ def _embed(result, num_users):
     return result.model.embed_queries(candidates, np.arange(num_users)), candidates
 
 
-class TestSplitHistories:
-    histories = Bag.from_pairs(
-        np.repeat([0, 1, 2], [1, 5, 40]),
-        np.concatenate([[9], np.arange(5), np.arange(40)]).astype(np.int32),
-        3,
-    )
-
-    @pytest.mark.parametrize("seed", range(20))
-    def test_each_history_is_divided_with_a_positive_left(self, seed):
-        kept, positives = split_histories(self.histories, np.random.default_rng(seed))
-        assert (positives.lengths() >= 1).all()
-        for row in range(3):
-            both = sorted([*kept.row(row), *positives.row(row)])
-            assert both == self.histories.row(row).tolist()
-
-    def test_short_histories_have_a_positive_left_too(self):
-        # 300 users with two businesses each: without the rule a third would keep both.
-        pairs = Bag(np.arange(600, dtype=np.int32), np.arange(0, 601, 2))
-        kept, positives = split_histories(pairs, np.random.default_rng(0))
-        assert set(positives.lengths()) == {1, 2}
-        assert 0 < kept.lengths().sum() < 300
-
-    def test_a_business_that_was_visited_twice_is_not_lost(self):
-        twice = Bag(np.array([4, 4, 4], np.int32), np.array([0, 3]))
-        kept, positives = split_histories(twice, np.random.default_rng(0))
-        assert [*kept.values, *positives.values] == [4, 4, 4]
-
-    def test_shares_range_from_nothing_to_all_but_one(self):
-        rng = np.random.default_rng(0)
-        lengths = [split_histories(self.histories, rng)[0].lengths() for _ in range(400)]
-        lengths = np.stack(lengths)
-        assert not lengths[:, 0].any()  # A single business is always a positive.
-        assert lengths[:, 2].min() == 0
-        assert lengths[:, 2].max() >= 37
-        # A uniform share of 39 businesses: 19.5 on average.
-        assert abs(lengths[:, 2].mean() - 19.5) < 2
-
-
 class TestPlantedData:
     def test_ratings_beat_the_bias_model(self, planted, trained):
         queries, candidates = _embed(trained, planted.users.num_rows)
-        block, test = -trained.model.options.rating_block_dim, planted.test
+        block, test = -trained.model.rating_block_dim, planted.test
         stars = (queries[test.user_rows, block:] * candidates[test.business_rows, block:]).sum(1)
         error = np.sqrt(np.mean((np.clip(stars, 1, 5) - test.stars) ** 2))
         shrinkages = choose_shrinkages(planted.train, planted.eval, 200, 100)
@@ -116,13 +87,46 @@ class TestPlantedData:
         np.testing.assert_array_equal(trained.fitted.stars, both.stars)
         counts = np.bincount(both.business_rows, minlength=100)
         np.testing.assert_array_equal(trained.model.counts, counts)
-        looks = {look.step: look for look in trained.trials[0].evaluations}
-        assert len(looks) == 4
-        best = trained.best_steps
-        assert looks[best["rating"]].rmse == min(look.rmse for look in looks.values())
-        assert looks[best["retrieval"]].recall_at_20 == max(
-            look.recall_at_20 for look in looks.values()
+        for choice in trained.choices.values():
+            (trial,) = choice.trials
+            looks = {look["step"]: look["score"] for look in trial["looks"]}
+            assert len(looks) == 4
+            assert max(looks) == choice.num_steps
+            assert looks[choice.best_step] == max(looks.values())
+
+    def test_a_history_alone_serves_nearly_as_well_as_training(self, planted, trained):
+        """Users withheld from training are embedded from their history."""
+        withheld = np.arange(0, 200, 4)
+        inside = ~np.isin(planted.train.user_rows, withheld)
+        inside_eval = ~np.isin(planted.eval.user_rows, withheld)
+        result = train(
+            planted.users,
+            planted.businesses,
+            planted.train[inside],
+            planted.eval[inside_eval],
+            trained.model.options,
+            TrainingOptions(
+                rating_batch_size=512,
+                retrieval_batch_size=64,
+                min_steps=240,
+                retrieval_learning_rate=6e-3,
+                num_folds=5,
+                num_evaluations=4,
+            ),
+            refit=True,
         )
+        everything = planted.train + planted.eval
+        relevant = planted.test.histories(200)
+        users = withheld[relevant.lengths()[withheld] > 0]
+        relevant, seen = relevant.take(users), everything.histories(200).take(users)
+        recall = {}
+        for name, model in (("withheld", result.model), ("trained in", trained.model)):
+            candidates = model.embed_candidates()
+            block = model.options.retrieval_block_dim
+            queries = model.embed_queries(candidates, users, seen)[:, :block]
+            hit = metrics.hits(metrics.top_k(queries, candidates[:, :block], 20, seen), relevant)
+            recall[name] = metrics.recall_at(hit, relevant.lengths(), 20).mean()
+        assert recall["withheld"] > 0.94 * recall["trained in"]
 
     def test_shrinkages_are_those_that_train_and_eval_choose(self, planted, trained):
         assert trained.shrinkages == choose_shrinkages(planted.train, planted.eval, 200, 100)
@@ -138,7 +142,7 @@ def tiny_run(planted):
 class TestRuns:
     def test_the_same_seed_gives_the_same_model(self, planted, tiny_run):
         again = _train(planted)
-        assert again.trials[0].evaluations == tiny_run.trials[0].evaluations
+        assert again.choices == tiny_run.choices
         for one, other in zip(_embed(again, 200), _embed(tiny_run, 200), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
@@ -146,41 +150,53 @@ class TestRuns:
         np.testing.assert_array_equal(tiny_run.fitted.stars, planted.train.stars[:600])
         queries, candidates = _embed(tiny_run, 200)
         eval_set = planted.eval[:100]
-        block = -tiny_run.model.options.rating_block_dim
+        block = -tiny_run.model.rating_block_dim
         stars = (
             queries[eval_set.user_rows, block:] * candidates[eval_set.business_rows, block:]
         ).sum(axis=1)
         error = np.sqrt(np.mean((np.clip(stars, 1, 5) - eval_set.stars) ** 2))
-        assert error == pytest.approx(
-            min(look.rmse for look in tiny_run.trials[0].evaluations), rel=1e-4
-        )
+        (trial,) = tiny_run.choices["rating"].trials
+        if tiny_run.choices["rating"].factor_weight:
+            assert error < -trial["score"] + 1e-6
+        else:
+            assert error == pytest.approx(-trial["score"], rel=1e-4)
 
     @pytest.mark.parametrize("task", ["rating", "retrieval"])
     def test_weight_0_switches_a_task_off(self, planted, task):
         other = {"rating": "retrieval", "retrieval": "rating"}[task]
-        options = ModelOptions(
-            embedding_dim=3,
-            rating_dim=2,
-            tower_widths=(4,),
-            objective=Objective(**{task: 0.0, other: 1.0}),
+        options = _SETTLED.model_copy(
+            update={"objective": Objective(**{task: 0.0, other: 1.0}), "temperature": "auto"}
         )
         result = _train(planted, options, refit=True)
-        assert set(result.best_steps) == {other}
-        measured = {
-            "rating": [look.rmse for look in result.trials[0].evaluations],
-            "retrieval": [look.recall_at_20 for look in result.trials[0].evaluations],
-        }
-        assert all(math.isnan(value) for value in measured[task])
-        assert all(math.isfinite(value) for value in measured[other])
+        assert set(result.choices) == {other}
         # The whole model can be exported none the less.
         queries, candidates = _embed(result, 200)
         assert np.isfinite(queries).all()
         assert np.isfinite(candidates).all()
-        assert queries.shape[1] == candidates.shape[1] == options.total_dim
+        assert queries.shape[1] == candidates.shape[1] == result.model.total_dim
 
-    def test_a_loss_that_is_not_a_number_is_an_error_with_a_remedy(self, planted):
-        options = _TINY.model_copy(update={"rating_learning_rate": 1e30})
-        with pytest.raises(InputError, match="finite training loss; got .* at step .* Lower"):
+    def test_what_is_open_is_tried_and_settled(self, planted):
+        options = _SETTLED.model_copy(update={"temperature": "auto", "taste_dim": "auto"})
+        result = _train(planted, options, refit=True)
+        for task, key in (("rating", "taste_dim"), ("retrieval", "temperature")):
+            choice = result.choices[task]
+            assert len({trial["recipe"][key] for trial in choice.trials}) > 1
+            assert getattr(result.model.options, key) == choice.recipe[key]
+            whole = [trial for trial in choice.trials if trial["share"] == 1.0]
+            assert choice.trials[-1]["score"] == max(trial["score"] for trial in whole)
+
+    def test_a_large_catalogue_is_sampled(self, planted):
+        options = _TINY.model_copy(update={"max_full_softmax": 50, "num_negatives": 30})
+        result = _train(planted, options=options, num_ratings=3_000)
+        assert all(np.isfinite(embedded).all() for embedded in _embed(result, 200))
+
+    @pytest.mark.parametrize("task", ["rating", "retrieval"])
+    def test_a_loss_that_is_not_a_number_is_an_error_with_a_remedy(self, planted, task):
+        options = _TINY.model_copy(update={f"{task}_learning_rate": float("nan")})
+        message = (
+            f"finite training loss of the {task} task; got nan at step .* Lower training.{task}"
+        )
+        with pytest.raises(InputError, match=message):
             _train(planted, options=options)
 
     def test_fewer_ratings_than_a_batch(self, planted):

@@ -1,41 +1,237 @@
-from models.options import ModelOptions, Objective
-from models.tuning import list_trials
+import pydantic
+import pytest
+
+from models.options import ModelOptions, TrainingOptions
+from models.tuning import (
+    AUTO,
+    RATING_RECIPES,
+    RETRIEVAL_RECIPES,
+    apply_recipe,
+    open_recipes,
+    search,
+)
+
+_FOREVER = 1e9
 
 
-def tried(**changes):
-    return [
-        (
-            trial.taste_dim,
-            trial.temperature,
-            bool(trial.objective.rating),
-            bool(trial.objective.retrieval),
+def open_fields(options):
+    return {key for key, value in dict(options).items() if value == AUTO}
+
+
+class TestOpenRecipes:
+    recipes = (
+        {"temperature": 0.2, "user_embedding": True, "retrieval_learning_rate": 0.01},
+        {"temperature": 0.2, "user_embedding": False, "retrieval_learning_rate": 0.01},
+        {"temperature": 0.3, "user_embedding": False, "retrieval_learning_rate": 0.02},
+    )
+
+    def test_all_of_a_recipe_is_tried_where_nothing_is_told(self):
+        assert open_recipes(self.recipes, ModelOptions(), TrainingOptions()) == list(self.recipes)
+
+    def test_what_is_told_is_not_tried(self):
+        found = open_recipes(
+            self.recipes,
+            ModelOptions(temperature=0.9),
+            TrainingOptions(retrieval_learning_rate=1.0),
         )
-        for trial in list_trials(ModelOptions(**changes))
-    ]
+        assert found == [{"user_embedding": True}, {"user_embedding": False}]
+
+    def test_recipes_that_are_then_equal_count_once(self):
+        # The first two differ by users' vectors only.
+        found = open_recipes(self.recipes, ModelOptions(user_embedding=False), TrainingOptions())
+        assert found == [
+            {"temperature": 0.2, "retrieval_learning_rate": 0.01},
+            {"temperature": 0.3, "retrieval_learning_rate": 0.02},
+        ]
+
+    def test_nothing_open_is_one_empty_recipe(self):
+        model_options = ModelOptions(temperature=0.1, user_embedding=True)
+        options = TrainingOptions(retrieval_learning_rate=0.1)
+        assert open_recipes(self.recipes, model_options, options) == [{}]
+
+    @pytest.mark.parametrize("told", [0, 3])
+    def test_a_value_that_counts_as_false_is_told_as_well(self, told):
+        found = open_recipes(RATING_RECIPES, ModelOptions(taste_dim=told), TrainingOptions())
+        assert found == [{}]
 
 
-def test_one_trial_tries_a_value_of_both_blocks():
-    assert tried() == [(8, 0.12, True, True), (0, 0.25, True, True)]
+class TestApplyRecipe:
+    def test_each_field_goes_to_its_options(self):
+        recipe = {"temperature": 0.3, "retrieval_learning_rate": 0.02, "user_embedding": False}
+        model_options, options = ModelOptions(rating_dim=7), TrainingOptions(seed=5)
+        applied, training = apply_recipe(recipe, model_options, options)
+        assert applied == ModelOptions(rating_dim=7, temperature=0.3, user_embedding=False)
+        assert training == TrainingOptions(seed=5, retrieval_learning_rate=0.02)
+        # What came in is as it was.
+        assert model_options == ModelOptions(rating_dim=7)
+        assert options == TrainingOptions(seed=5)
+
+    def test_an_empty_recipe_changes_nothing(self):
+        assert apply_recipe({}, ModelOptions(), TrainingOptions()) == (
+            ModelOptions(),
+            TrainingOptions(),
+        )
 
 
-def test_a_block_that_is_settled_rests_in_further_trials():
-    assert tried(taste_dim=3) == [(3, 0.12, True, True), (3, 0.25, False, True)]
-    assert tried(temperature=0.5) == [(8, 0.5, True, True), (0, 0.5, True, False)]
+class Runs:
+    """Scores that are given by recipe and share, and a list of what was run."""
+
+    def __init__(self, score):
+        self._score = score
+        self.done = []
+
+    def __call__(self, recipe, share):
+        self.done.append((recipe["name"], share))
+        return self._score(recipe["name"], share), f"run {len(self.done)}"
 
 
-def test_nothing_open_is_one_trial():
-    assert tried(taste_dim=0, temperature=0.2) == [(0, 0.2, True, True)]
+def recipes(count):
+    return [{"name": name} for name in range(count)]
 
 
-def test_a_task_that_is_off_is_not_tried():
-    assert tried(objective=Objective(rating=0)) == [(8, 0.12, False, True), (8, 0.25, False, True)]
-    assert tried(objective=Objective(retrieval=0)) == [
-        (8, 0.12, True, False),
-        (0, 0.12, True, False),
-    ]
+def trial_of(trial):
+    return trial.recipe["name"], trial.share
 
 
-def test_weights_and_other_options_are_kept():
-    options = ModelOptions(objective=Objective(rating=2.0, retrieval=0.5), embedding_dim=7)
-    assert [trial.objective for trial in list_trials(options)] == [options.objective] * 2
-    assert {trial.embedding_dim for trial in list_trials(options)} == {7}
+class TestSearch:
+    def test_the_best_after_a_whole_run_wins_whoever_leads_at_first(self):
+        # Recipe 5 learns slowly; recipe 2 leads until the whole run.
+        def score(name, share):
+            return {5: share, 2: 0.3 + 0.5 * share}.get(name, 0.01 * name)
+
+        runs = Runs(score)
+        trials = search(recipes(8), runs, _FOREVER)
+        assert [trial_of(trial) for trial in trials if trial.share == 0.1][-1] == (2, 0.1)
+        assert trial_of(trials[-1]) == (5, 1.0)
+        assert trials[-1].score == 1.0
+        assert trials[-1].result == f"run {runs.done.index((5, 1.0)) + 1}"
+
+    def test_rounds_halve_the_recipes(self):
+        runs = Runs(lambda name, share: float(name))
+        search(recipes(8), runs, _FOREVER)
+        # ⌈0.4 · 8⌉ = 4 go on, and of them ⌈0.34 · 4⌉ = 2: the best first.
+        assert runs.done == [
+            *((name, 0.1) for name in range(8)),
+            *((name, 0.35) for name in (7, 6, 5, 4)),
+            *((name, 1.0) for name in (7, 6)),
+        ]
+
+    @pytest.mark.parametrize("count", range(1, 9))
+    def test_the_last_trial_is_whole_and_the_best_of_the_whole_ones(self, count):
+        trials = search(recipes(count), Runs(lambda name, share: -abs(name - 1.2)), _FOREVER)
+        assert trial_of(trials[-1]) == (min(1, count - 1), 1.0)
+        assert trials[-1].score == max(trial.score for trial in trials if trial.share == 1.0)
+
+    def test_a_round_s_best_comes_last(self):
+        trials = search(recipes(8), Runs(lambda name, share: float(name * 3 % 8)), _FOREVER)
+        assert len(trials) == 8 + 4 + 2
+        for part in (trials[:8], trials[8:12], trials[12:]):
+            scores = [trial.score for trial in part]
+            assert scores == sorted(scores)
+
+    def test_of_equal_recipes_the_first_wins(self):
+        trials = search(recipes(8), Runs(lambda name, share: 0.5), _FOREVER)
+        assert trial_of(trials[-1]) == (0, 1.0)
+
+    def test_two_recipes_are_both_run_whole(self):
+        runs = Runs(lambda name, share: float(name))
+        trials = search(recipes(2), runs, _FOREVER)
+        assert runs.done == [(0, 1.0), (1, 1.0)]
+        assert [trial_of(trial) for trial in trials] == [(0, 1.0), (1, 1.0)]
+
+    def test_three_recipes_are_narrowed_to_two(self):
+        runs = Runs(lambda name, share: float(name))
+        search(recipes(3), runs, _FOREVER)
+        # ⌈0.4 · 3⌉ = 2, who are few enough to be run whole at once.
+        assert runs.done == [(0, 0.1), (1, 0.1), (2, 0.1), (2, 1.0), (1, 1.0)]
+
+    @pytest.mark.parametrize("seconds", [0.0, _FOREVER])
+    def test_one_recipe_is_run_once(self, seconds):
+        runs = Runs(lambda name, share: 0.0)
+        (trial,) = search(recipes(1), runs, seconds)
+        assert runs.done == [(0, 1.0)]
+        assert trial.result == "run 1"
+
+
+class TestTime:
+    @pytest.fixture
+    def clock(self, monkeypatch):
+        """A clock that goes by runs: a whole one lasts ten seconds."""
+        now = [100.0]
+        monkeypatch.setattr("models.tuning.time.monotonic", lambda: now[0])
+        return now
+
+    @staticmethod
+    def runs(clock):
+        def score(name, share):
+            clock[0] += 10 * share
+            return float(name)
+
+        return Runs(score)
+
+    @pytest.mark.parametrize(
+        ("seconds", "done"),
+        [
+            # The first recipe is tried in any case.
+            (0.0, [(0, 0.1), (0, 1.0)]),
+            (2.5, [(0, 0.1), (1, 0.1), (2, 0.1), (2, 1.0)]),
+            # The first round lasts 8 seconds; of the second two trials begin.
+            (12.0, [*((name, 0.1) for name in range(8)), (7, 0.35), (6, 0.35), (7, 1.0)]),
+            # Both rounds last 22 seconds; the whole run of the best is the last to begin.
+            (
+                25.0,
+                [
+                    *((name, 0.1) for name in range(8)),
+                    *((name, 0.35) for name in (7, 6, 5, 4)),
+                    (7, 1.0),
+                ],
+            ),
+        ],
+    )
+    def test_after_it_only_the_best_so_far_is_run_whole(self, clock, seconds, done):
+        runs = self.runs(clock)
+        trials = search(recipes(8), runs, seconds)
+        assert runs.done == done
+        assert trial_of(trials[-1]) == done[-1]
+
+    def test_without_time_the_first_of_two_is_run_whole_and_no_more(self, clock):
+        runs = self.runs(clock)
+        (trial,) = search(recipes(2), runs, 0.0)
+        assert runs.done == [trial_of(trial)] == [(0, 1.0)]
+
+
+class TestRecipes:
+    @pytest.mark.parametrize("recipe", [*RETRIEVAL_RECIPES, *RATING_RECIPES])
+    def test_names_fields_that_may_be_auto_and_values_that_are_valid(self, recipe):
+        of_model = {key: recipe[key] for key in recipe if key in ModelOptions.model_fields}
+        of_training = {key: recipe[key] for key in recipe if key in TrainingOptions.model_fields}
+        assert not set(of_model) & set(of_training)
+        assert {**of_model, **of_training} == recipe
+        # Validated, as `apply_recipe` copies without; of the same type, so nothing is coerced.
+        for options, fields in (
+            (ModelOptions(**of_model), of_model),
+            (TrainingOptions(**of_training), of_training),
+        ):
+            for key, value in fields.items():
+                assert getattr(options, key) == value
+                assert type(getattr(options, key)) is type(value)
+                assert type(options)(**{key: AUTO}) is not None
+
+    def test_a_recipe_of_each_kind_leaves_nothing_open(self):
+        assert open_fields(ModelOptions()) | open_fields(TrainingOptions())
+        for retrieval in RETRIEVAL_RECIPES:
+            for rating in RATING_RECIPES:
+                options = apply_recipe({**retrieval, **rating}, ModelOptions(), TrainingOptions())
+                assert not open_fields(options[0]) | open_fields(options[1])
+
+    @pytest.mark.parametrize("kind", [RETRIEVAL_RECIPES, RATING_RECIPES])
+    def test_no_recipe_is_there_twice(self, kind):
+        assert len(open_recipes(kind, ModelOptions(), TrainingOptions())) == len(kind)
+        assert len({frozenset(recipe) for recipe in kind}) == 1
+
+    def test_what_both_tasks_try_is_disjoint(self):
+        assert not set(RETRIEVAL_RECIPES[0]) & set(RATING_RECIPES[0])
+
+    def test_a_field_that_is_never_auto_may_not_be(self):
+        with pytest.raises(pydantic.ValidationError, match="rating_dim"):
+            ModelOptions(rating_dim=AUTO)

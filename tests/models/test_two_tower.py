@@ -5,6 +5,7 @@ import tensorflow as tf
 from models import two_tower
 from models.aggregates import sum_ratings
 from models.bias import fit_bias
+from models.factors import Factors
 from models.options import ModelOptions, Objective
 from models.preprocessing import ATTRIBUTES, CATEGORIES, CITY
 from models.tables import Bag, EntityTable, Interactions
@@ -36,6 +37,7 @@ def _entities():
         categorical={CITY: np.array([0, 1, 0, 1, 1], np.int32)},
         bags=bags,
         vocabulary_sizes={CITY: 3, CATEGORIES: 4, ATTRIBUTES: 4},
+        content=rng.normal(size=(_NUM_BUSINESSES, 2)).astype(np.float32),
     )
     return users, businesses
 
@@ -43,7 +45,18 @@ def _entities():
 def _build(**changes) -> TwoTowerModel:
     users, businesses = _entities()
     options = ModelOptions(
-        embedding_dim=4, rating_dim=3, tower_widths=(5,), taste_dim=1, temperature=0.12, **changes
+        embedding_dim=4,
+        rating_dim=3,
+        tower_widths=(5,),
+        taste_dim=1,
+        temperature=0.12,
+        history_power=0.5,
+        **{
+            "user_embedding": False,
+            "query_covariates": 0.3,
+            "candidate_covariates": 0.3,
+            **changes,
+        },
     )
     bias = fit_bias(_RATINGS, _NUM_USERS, _NUM_BUSINESSES, 2.0, 2.0)
     taste = taste_coordinates(_RATINGS, _NUM_USERS, businesses, 1, seed=0)
@@ -78,6 +91,8 @@ def _rating_batch(model):
 def _retrieval_batch():
     return {
         "query_rows": tf.constant([0, 2]),
+        "candidate_rows": tf.range(_NUM_BUSINESSES),
+        "candidate_offsets": tf.constant([0.0, 0.0, 0.0, 0.0, -np.inf], tf.float32),
         "histories": tf.ragged.constant([[0], [1, 3]], tf.int32),
         "positives": tf.ragged.constant([[1], [0]], tf.int32),
     }
@@ -93,8 +108,8 @@ class TestEmbeddings:
     def test_do_not_depend_on_the_block_size(self, model, monkeypatch, block_rows):
         candidates = model.embed_candidates()
         queries = model.embed_queries(candidates, np.arange(_NUM_USERS))
-        assert candidates.shape == (_NUM_BUSINESSES, model.options.total_dim)
-        assert queries.shape == (_NUM_USERS, model.options.total_dim)
+        assert candidates.shape == (_NUM_BUSINESSES, model.total_dim)
+        assert queries.shape == (_NUM_USERS, model.total_dim)
         monkeypatch.setattr(two_tower, "_BLOCK_ROWS", block_rows)
         np.testing.assert_allclose(model.embed_candidates(), candidates, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(
@@ -112,7 +127,7 @@ class TestEmbeddings:
     def test_nobody(self, model):
         candidates = model.embed_candidates()
         nobody = model.embed_queries(candidates, np.zeros(0, np.int64))
-        assert nobody.shape == (0, model.options.total_dim)
+        assert nobody.shape == (0, model.total_dim)
 
     def test_a_user_given_by_history_equals_the_same_user_by_row(self, model):
         candidates = model.embed_candidates()
@@ -129,7 +144,7 @@ class TestEmbeddings:
 
     def test_new_entities_get_finite_embeddings_of_the_same_form(self, model):
         query, candidate = model.embed_new_query(), model.embed_new_candidate()
-        assert query.shape == candidate.shape == (1, model.options.total_dim)
+        assert query.shape == candidate.shape == (1, model.total_dim)
         assert np.isfinite(query).all()
         assert np.isfinite(candidate).all()
         assert query[0, -1] == candidate[0, -2] == 1.0
@@ -160,7 +175,7 @@ class TestLosses:
     def test_rating_loss_is_the_squared_error_of_the_inner_products(self, model):
         candidates = model.embed_candidates()
         queries = model.embed_queries(candidates, _RATINGS.user_rows)
-        block = -model.options.rating_block_dim
+        block = -model.rating_block_dim
         predicted = (queries * candidates[_RATINGS.business_rows])[:, block:].sum(axis=1)
         expected = np.mean((predicted - _RATINGS.stars) ** 2)
         # Given the sums of everything, as at serving time.
@@ -201,6 +216,7 @@ class TestLosses:
         assert all(gradient is not None for gradient in gradients[0])
         assert all(gradient is None for gradient in gradients[1])
         every = {id(v) for v in own} | {id(v) for v in others}
+        every |= {id(model.candidate_ids), id(model.user_vectors)}
         assert every == {id(v) for v in model.trainable_variables}
 
     def test_cold_dropout_hides_the_sums(self):
@@ -218,3 +234,70 @@ class TestLosses:
         visits = model.sums.taste.taste_dim
         model._taste = tf.pad(model._taste[:, visits:], [[0, 0], [visits, 0]])
         assert hidden == pytest.approx(model.rating_loss(blank).numpy(), rel=1e-5)
+
+    def test_places_in_a_sample_of_candidates_mean_their_rows(self, model):
+        whole = {
+            **_retrieval_batch(),
+            "candidate_offsets": tf.constant([0.0, 0.0, -np.inf, 0.0, -np.inf], tf.float32),
+        }
+        # Businesses 0, 1 and 3, in another order: what is left out above is not there at all.
+        sample = {
+            **whole,
+            "candidate_rows": tf.constant([3, 0, 1]),
+            "candidate_offsets": tf.zeros([3]),
+            "histories": tf.ragged.constant([[1], [2, 0]], tf.int32),
+            "positives": tf.ragged.constant([[2], [1]], tf.int32),
+        }
+        expected = model.retrieval_loss(whole).numpy()
+        assert model.retrieval_loss(sample).numpy() == pytest.approx(expected, rel=1e-5)
+
+
+class TestUserVectors:
+    def test_start_at_nothing_and_then_move_the_direction_of_their_user_only(self):
+        model = _build(user_embedding=True)
+        model.user_vectors.assign(tf.zeros_like(model.user_vectors))
+        plain = _build()
+        plain.query_tower, plain.candidate_tower = model.query_tower, model.candidate_tower
+        candidates = model.embed_candidates()
+        everyone = np.arange(_NUM_USERS)
+        before = model.embed_queries(candidates, everyone)
+        np.testing.assert_allclose(before, plain.embed_queries(candidates, everyone), rtol=1e-6)
+        model.user_vectors.scatter_nd_update([[2]], tf.ones([1, 4]))
+        moved = np.abs(model.embed_queries(candidates, everyone) - before).max(axis=1) > 1e-4
+        assert moved.tolist() == [row == 2 for row in everyone]
+
+
+class TestFactors:
+    factors = Factors(
+        users=np.arange(14, dtype=np.float32).reshape(7, 2),
+        businesses=np.arange(10, dtype=np.float32).reshape(5, 2) + 0.5,
+        ridge=np.ones(2, np.float32),
+        weight=1.0,
+    )
+
+    def test_are_coordinates_of_the_rating_block(self):
+        model = _build()
+        before = (
+            model.embed_candidates(),
+            model.embed_queries(model.embed_candidates(), np.arange(_NUM_USERS)),
+        )
+        model.factors = self.factors
+        candidates = model.embed_candidates()
+        queries = model.embed_queries(candidates, np.arange(_NUM_USERS))
+        assert queries.shape[1] == candidates.shape[1] == before[0].shape[1] + 2
+        # The product gains that of the factors; retrieval is as it was.
+        block = model.rating_block_dim
+        np.testing.assert_allclose(
+            queries[:, -block:] @ candidates[:, -block:].T,
+            before[1][:, -block + 2 :] @ before[0][:, -block + 2 :].T
+            + self.factors.users @ self.factors.businesses.T,
+            rtol=1e-4,
+        )
+        np.testing.assert_array_equal(queries[:, :-block], before[1][:, :5])
+
+    def test_a_new_user_or_business_has_none(self):
+        model = _build()
+        model.factors = self.factors
+        for embedding in (model.embed_new_query(), model.embed_new_candidate()):
+            assert embedding.shape == (1, model.total_dim)
+            assert not embedding[0, 5:7].any()

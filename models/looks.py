@@ -1,0 +1,87 @@
+"""Looks at the eval split: what training and tuning choose by."""
+
+import dataclasses
+
+import numpy as np
+
+from models import features, metrics
+from models.tables import Interactions
+from models.two_tower import TwoTowerModel
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """One look at the eval split during a run of one task.
+
+    Attributes:
+      step: Steps trained so far.
+      loss: Training loss at that step.
+      score: What is chosen by, the more the better: minus the RMSE in stars, or the NDCG@20.
+      metrics: `rmse`, or `recall@20` and `ndcg@20`.
+    """
+
+    step: int
+    loss: float
+    score: float
+    metrics: dict[str, float]
+
+
+class EvalSplit:
+    """Measures a model on the eval split."""
+
+    def __init__(
+        self,
+        num_users: int,
+        train_set: Interactions,
+        eval_set: Interactions,
+        max_users: int,
+        seed: int,
+    ):
+        """Prepares the lists to rank.
+
+        Args:
+          num_users: Rows of the users table.
+          train_set: What the model learns from; left out of the lists.
+          eval_set: What it is measured on.
+          max_users: Users whose lists are ranked, at most.
+          seed: Seed of their choice.
+        """
+        self.ratings = eval_set
+        relevant = eval_set.histories(num_users)
+        users = np.flatnonzero(relevant.lengths())
+        if len(users) > max_users:
+            rng = np.random.default_rng(seed)
+            users = np.sort(rng.choice(users, max_users, replace=False))
+        self._users = users
+        self._relevant = relevant.take(users)
+        self._seen = train_set.histories(num_users).take(users)
+
+    def predict(self, model: TwoTowerModel) -> np.ndarray:
+        """Returns the `[num_ratings]` predicted stars, not clipped."""
+        candidates = model.embed_candidates()
+        users, places = np.unique(self.ratings.user_rows, return_inverse=True)
+        block = model.rating_block_dim
+        queries = model.embed_queries(candidates, users)[places, -block:]
+        return (queries * candidates[self.ratings.business_rows, -block:]).sum(axis=1)
+
+    def rmse(self, stars: np.ndarray) -> float:
+        """Returns the root mean squared error of `[num_ratings]` predicted stars, clipped."""
+        stars = np.clip(stars, features.MIN_STARS, features.MAX_STARS)
+        return float(np.sqrt(np.mean(np.square(stars - self.ratings.stars))))
+
+    def rate(self, model: TwoTowerModel) -> tuple[float, dict[str, float]]:
+        """Returns minus the RMSE, and the metrics."""
+        rmse = self.rmse(self.predict(model))
+        return -rmse, {"rmse": rmse}
+
+    def rank(self, model: TwoTowerModel) -> tuple[float, dict[str, float]]:
+        """Returns the NDCG@20, which is steadier than the recall, and the metrics."""
+        candidates = model.embed_candidates()
+        block = model.options.retrieval_block_dim
+        queries = model.embed_queries(candidates, self._users)[:, :block]
+        ranked = metrics.top_k(queries, candidates[:, :block], 20, self._seen)
+        hit = metrics.hits(ranked, self._relevant)
+        count = self._relevant.lengths()
+        ndcg = float(metrics.ndcg_at(hit, count, 20).mean())
+        recall = float(metrics.recall_at(hit, count, 20).mean())
+        return ndcg, {"recall@20": recall, "ndcg@20": ndcg}

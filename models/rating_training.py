@@ -1,0 +1,163 @@
+"""Trains the rating blocks: stars from covariates and cross-fitted rating sums."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from models import features
+from models.aggregates import RatingSums, cross_fit, sum_ratings
+from models.bias import fit_bias
+from models.factors import Factors, fit_factors
+from models.options import TrainingOptions
+from models.tables import EntityTable, Interactions
+from models.taste import taste_coordinates
+from models.training_loop import TrainingLoop, shuffled
+from models.two_tower import TwoTowerModel
+
+_BLOCK_ROWS = 8_192
+
+
+@dataclasses.dataclass(frozen=True)
+class RatingData:
+    """Ratings to learn from, with the sums that each row is shown.
+
+    Attributes:
+      interactions: The ratings.
+      user_sums: `[num_interactions, user_sums_dim]` float32 array, from the other folds.
+      business_sums: `[num_interactions, business_sums_dim]` float32 array, likewise.
+      sums: Sums over all of the ratings, as at serving time.
+    """
+
+    interactions: Interactions
+    user_sums: np.ndarray
+    business_sums: np.ndarray
+    sums: RatingSums
+
+    @classmethod
+    def prepare(
+        cls,
+        interactions: Interactions,
+        num_users: int,
+        businesses: EntityTable,
+        shrinkages: tuple[float, float],
+        taste_dim: int,
+        options: TrainingOptions,
+    ) -> "RatingData":
+        """Computes coordinates, biases and sums of some ratings."""
+        num_businesses = businesses.num_rows
+        taste = taste_coordinates(interactions, num_users, businesses, taste_dim, options.seed)
+        user_sums, business_sums = cross_fit(
+            interactions,
+            num_users,
+            num_businesses,
+            shrinkages,
+            options.num_folds,
+            options.seed,
+            taste,
+        )
+        bias = fit_bias(interactions, num_users, num_businesses, *shrinkages)
+        sums = sum_ratings(interactions, bias, taste=taste)
+        return cls(interactions, user_sums, business_sums, sums)
+
+
+class RatingLoop(TrainingLoop):
+    """Mean squared error; Adam on a cosine, averaged weights."""
+
+    task = "rating"
+
+    def __init__(self, model: TwoTowerModel, data: RatingData, options: TrainingOptions):
+        """Prepares a run over the ratings."""
+        count = len(data.interactions)
+        epochs = min(options.rating_epochs, max(1.0, options.max_rating_examples / count))
+        steps = math.ceil(epochs * count / options.rating_batch_size)
+        super().__init__(model, max(options.min_steps, steps))
+        self._data = data
+        self._options = options
+
+    def batches(self) -> Iterator[dict]:
+        """Yields rating batches: see `TwoTowerModel.rating_loss`."""
+        ratings = self._data.interactions
+        rng = np.random.default_rng(self._options.seed)
+        for rows in shuffled(len(ratings), self._options.rating_batch_size, rng):
+            yield self._batch(rows)
+
+    def _batch(self, rows) -> dict:
+        data = self._data
+        return {
+            "user_rows": tf.constant(data.interactions.user_rows[rows]),
+            "business_rows": tf.constant(data.interactions.business_rows[rows]),
+            "stars": tf.constant(data.interactions.stars[rows]),
+            "user_sums": tf.constant(data.user_sums[rows]),
+            "business_sums": tf.constant(data.business_sums[rows]),
+        }
+
+    def create(self, batch: dict) -> None:
+        """Creates the variables: see `TrainingLoop`."""
+        self.model.rating_loss(batch)
+
+    def prepare(self, schedule_steps: int) -> None:
+        """Creates Adam and the averages."""
+        options = self._options
+        schedule = tf.keras.optimizers.schedules.CosineDecay(
+            options.rating_learning_rate, schedule_steps
+        )
+        self._optimizer = tf.keras.optimizers.Adam(schedule)
+        self._optimizer.build(self.variables())
+        self._average = tf.train.ExponentialMovingAverage(
+            options.ema_decay, num_updates=self._optimizer.iterations
+        )
+        self._average.apply(self.variables())
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def step(self, batch: dict) -> tf.Tensor:
+        """Trains on a batch: see `TrainingLoop`."""
+        variables = self.variables()
+        with tf.GradientTape() as tape:
+            loss = self.model.rating_loss(batch, training=True)
+        gradients = tape.gradient(loss, variables)
+        self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self._average.apply(variables)
+        return loss
+
+    def variables(self) -> list[tf.Variable]:
+        """Lists all that the task trains."""
+        return self.model.rating_variables
+
+    def weights(self) -> list[np.ndarray]:
+        """Copies the averages."""
+        return [self._average.average(variable).numpy() for variable in self.variables()]
+
+    def fit_factors(self) -> Factors:
+        """Factorises what the trained towers leave over of the ratings they learnt from.
+
+        A row's prediction is made from its cross-fitted sums; from sums with its own rating in
+        them, nothing would be left over.
+        """
+        ratings, options = self._data.interactions, self.model.options
+        num_users, num_businesses = (len(side) for side in self._sides())
+        if not options.factor_dim:
+            return Factors.none(num_users, num_businesses)
+        predicted = [
+            self._predict(self._batch(slice(start, start + _BLOCK_ROWS))).numpy()
+            for start in range(0, len(ratings), _BLOCK_ROWS)
+        ]
+        stars = np.clip(np.concatenate(predicted), features.MIN_STARS, features.MAX_STARS)
+        return fit_factors(
+            ratings,
+            ratings.stars - stars,
+            num_users,
+            num_businesses,
+            options.factor_dim,
+            self._options.seed,
+        )
+
+    def _sides(self) -> tuple[np.ndarray, np.ndarray]:
+        bias = self._data.sums.bias
+        return bias.user_bias, bias.business_bias
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def _predict(self, batch: dict) -> tf.Tensor:
+        return self.model.predict_stars(batch)

@@ -1,0 +1,197 @@
+"""Trains the retrieval blocks: where users go, from where they have been."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from models.optimizers import RowAdam
+from models.options import TrainingOptions
+from models.tables import Bag
+from models.training_loop import TrainingLoop, shuffled
+from models.two_tower import TwoTowerModel
+
+# A user comes once an epoch: few, large and quickly forgotten steps.
+_USER_RATE, _USER_BETAS = 3e-2, (0.5, 0.9)
+_LEFT_OUT = np.float32(-np.inf)
+
+
+class RetrievalLoop(TrainingLoop):
+    """The user-grouped softmax over the catalogue, or over a sample of a large one."""
+
+    task = "retrieval"
+
+    def __init__(self, model: TwoTowerModel, histories: Bag, options: TrainingOptions):
+        """Prepares a run over the users who have a history.
+
+        Args:
+          model: The model.
+          histories: Each user's businesses, as rows.
+          options: Length and pace of training.
+        """
+        self._histories = histories
+        self._users = np.flatnonzero(histories.lengths()).astype(np.int32)
+        self._counts = np.bincount(histories.values, minlength=model.counts.shape[0])
+        self._sampler = (
+            CandidateSampler(self._counts, options.num_negatives)
+            if len(self._counts) > options.max_full_softmax
+            else None
+        )
+        candidates = options.num_negatives if self._sampler else len(self._counts)
+        cells = len(self._users) * candidates
+        epochs = min(options.retrieval_epochs, max(1.0, options.max_retrieval_cells / cells))
+        steps = math.ceil(epochs * len(self._users) / options.retrieval_batch_size)
+        super().__init__(model, max(options.min_steps, steps))
+        self._options = options
+
+    def batches(self) -> Iterator[dict]:
+        """Yields retrieval batches: see `TwoTowerModel.retrieval_loss`."""
+        rng = np.random.default_rng(self._options.seed)
+        everything = np.arange(len(self._counts), dtype=np.int32)
+        offsets = np.where(self._counts > 0, np.float32(0), _LEFT_OUT)
+        whole = bool(self.model.options.user_embedding)
+        for places in shuffled(len(self._users), self._options.retrieval_batch_size, rng):
+            users = self._users[places]
+            given = self._histories.take(users)
+            histories, positives = (given, given) if whole else split_histories(given, rng)
+            rows = everything
+            if self._sampler:
+                rows, offsets = self._sampler.draw(given.values, rng)
+                histories = Bag(_places(histories.values, rows), histories.row_splits)
+                positives = Bag(_places(positives.values, rows), positives.row_splits)
+            yield {
+                "query_rows": tf.constant(users),
+                "candidate_rows": tf.constant(rows),
+                "candidate_offsets": tf.constant(offsets),
+                "histories": _ragged(histories),
+                "positives": _ragged(positives),
+            }
+
+    def create(self, batch: dict) -> None:
+        """Creates the variables: see `TrainingLoop`."""
+        self.model.retrieval_loss(batch)
+
+    def prepare(self, schedule_steps: int) -> None:
+        """Creates an optimizer each for the shared variables, the candidates and the users."""
+        model = self.model
+        rate = float(self._options.retrieval_learning_rate)
+
+        def line(start: float):
+            return tf.keras.optimizers.schedules.PolynomialDecay(start, schedule_steps, 0.0)
+
+        self._optimizer = tf.keras.optimizers.Adam(line(rate))
+        self._optimizer.build(model.retrieval_variables)
+        self._candidates = RowAdam(model.candidate_ids, line(rate), 0.9, 0.999)
+        if model.options.user_embedding:
+            self._queries = RowAdam(model.user_vectors, line(_USER_RATE), *_USER_BETAS)
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def step(self, batch: dict) -> tf.Tensor:
+        """Trains on a batch: see `TrainingLoop`."""
+        model = self.model
+        ids = tf.gather(model.candidate_ids, batch["candidate_rows"])
+        batch = {**batch, "candidate_ids": ids}
+        sources = [model.retrieval_variables, ids]
+        with tf.GradientTape() as tape:
+            tape.watch(ids)
+            if model.options.user_embedding:
+                batch["user_vectors"] = tf.gather(model.user_vectors, batch["query_rows"])
+                tape.watch(batch["user_vectors"])
+                sources.append(batch["user_vectors"])
+            loss = model.retrieval_loss(batch, training=True)
+        shared, of_ids, *of_users = tape.gradient(loss, sources)
+        self._optimizer.apply_gradients(zip(shared, model.retrieval_variables, strict=True))
+        self._candidates.apply(batch["candidate_rows"], of_ids)
+        if of_users:
+            self._queries.apply(batch["query_rows"], of_users[0])
+        return loss
+
+    def variables(self) -> list[tf.Variable]:
+        """Lists all that the task trains."""
+        model = self.model
+        users = [model.user_vectors] if model.options.user_embedding else []
+        return [*model.retrieval_variables, model.candidate_ids, *users]
+
+    def weights(self) -> list[np.ndarray]:
+        """Copies the variables."""
+        return self.weights_now()
+
+
+class CandidateSampler:
+    """Draws candidates for the softmax over a catalogue too large to score at every step.
+
+    Each candidate is drawn on its own with chance π_j, the more visited the likelier, and then
+    stands for 1 / π_j others: E Σ_drawn exp(s_j) / π_j = Σ_all exp(s_j).
+
+    Source: Horvitz and Thompson, "A generalization of sampling without replacement from a finite
+    universe" (1952); Yi et al., "Sampling-bias-corrected neural modeling for large corpus item
+    recommendations" (2019), for the logarithm of the chance in the logit.
+    """
+
+    def __init__(self, counts: np.ndarray, num_negatives: int):
+        """Computes the chances.
+
+        Args:
+          counts: `[num_candidates]` array: training visits of each; what has none is never drawn.
+          num_negatives: Candidates to draw, about.
+        """
+        draw = np.sqrt(counts.astype(np.float64))
+        chances = np.minimum(1.0, num_negatives * draw / max(draw.sum(), 1.0))
+        # What the cap at certainty took away goes to the others.
+        for _ in range(3):
+            free = chances < 1.0
+            left = num_negatives - np.count_nonzero(~free)
+            if left <= 0 or not chances[free].sum():
+                break
+            chances[free] = np.minimum(1.0, chances[free] * left / chances[free].sum())
+        self.chances = chances
+
+    def draw(self, needed: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Draws candidates and adds those that the batch needs in any case.
+
+        Args:
+          needed: Integer array of candidates: histories and positives.
+          rng: Source of the draw.
+
+        Returns:
+          `[num_drawn]` int32 array of sorted candidate rows, and `[num_drawn]` float32 array of
+          offsets: -log π of what was drawn, -inf for what is only needed.
+        """
+        drawn = np.flatnonzero(rng.random(len(self.chances)) < self.chances)
+        rows = np.union1d(drawn, needed).astype(np.int32)
+        offsets = np.full(len(rows), _LEFT_OUT, np.float32)
+        offsets[np.searchsorted(rows, drawn)] = -np.log(self.chances[drawn])
+        return rows, offsets
+
+
+def split_histories(histories: Bag, rng: np.random.Generator) -> tuple[Bag, Bag]:
+    """Divides each user's businesses into a history and the positives to predict from it.
+
+    A user who is embedded from the very businesses that they are asked for learns to repeat them.
+    Each user keeps a share of their history that is drawn anew at every step, from nothing, as
+    for a new user, to all but one.
+
+    Args:
+      histories: Businesses of each user, at least one a user.
+      rng: Source of the draw.
+
+    Returns:
+      The kept histories, maybe empty, and the positives, at least one a user.
+    """
+    lengths = histories.lengths()
+    rows = np.repeat(np.arange(histories.num_rows), lengths)
+    keep = rng.random(len(rows)) < rng.random(histories.num_rows)[rows]
+    keep[histories.row_splits[:-1] + (rng.random(histories.num_rows) * lengths).astype(int)] = False
+    return (
+        Bag.from_pairs(rows[keep], histories.values[keep], histories.num_rows),
+        Bag.from_pairs(rows[~keep], histories.values[~keep], histories.num_rows),
+    )
+
+
+def _places(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return np.searchsorted(rows, values).astype(np.int32)
+
+
+def _ragged(bag: Bag) -> tf.RaggedTensor:
+    return tf.RaggedTensor.from_row_splits(bag.values, bag.row_splits, validate=False)

@@ -1,0 +1,137 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from models.looks import EvalSplit
+from models.tables import Interactions
+
+_NUM_USERS = 5
+
+
+def ratings(*triples):
+    users, businesses, stars = zip(*triples, strict=True)
+    return Interactions(
+        np.array(users, np.int32), np.array(businesses, np.int32), np.array(stars, np.float32)
+    )
+
+
+class Stub:
+    """A model of given scores and stars.
+
+    A query's embedding is its row of scores and its row of stars, a candidate's twice its unit
+    vector: each block alone gives what it is for, both together something else.
+    """
+
+    def __init__(self, scores, stars):
+        self._queries = np.concatenate([scores, stars], axis=1).astype(np.float32)
+        self._num_businesses = np.shape(scores)[1]
+        self.options = SimpleNamespace(retrieval_block_dim=self._num_businesses)
+        self.rating_block_dim = self._num_businesses
+        self.asked = []
+
+    def embed_candidates(self):
+        return np.tile(np.eye(self._num_businesses, dtype=np.float32), 2)
+
+    def embed_queries(self, candidates, rows):
+        np.testing.assert_array_equal(candidates, self.embed_candidates())
+        self.asked.append(np.asarray(rows).tolist())
+        return self._queries[rows]
+
+
+_TRAIN = ratings((0, 3, 4), (2, 0, 2), (3, 1, 5))
+# Users 3 and 4 are not in eval; user 2 visited business 0 again.
+_EVAL = ratings((1, 3, 5), (0, 1, 1), (2, 0, 3), (1, 0, 4), (2, 2, 2))
+_SCORES = [
+    [4.0, 3.0, 2.0, 9.0],
+    [1.0, 2.0, 3.0, 4.0],
+    [9.0, 2.0, 4.0, 3.0],
+    [0.0, 0.0, 0.0, 0.0],
+    [0.0, 0.0, 0.0, 0.0],
+]
+_STARS = [
+    [9.0, 0.0, 9.0, 9.0],
+    [3.5, 9.0, 9.0, 6.0],
+    [3.0, 9.0, 4.0, 9.0],
+    [9.0, 9.0, 9.0, 9.0],
+    [9.0, 9.0, 9.0, 9.0],
+]
+
+
+def split_of(max_users=10, seed=0, eval_set=_EVAL):
+    return EvalSplit(_NUM_USERS, _TRAIN, eval_set, max_users, seed)
+
+
+@pytest.fixture
+def model():
+    return Stub(_SCORES, _STARS)
+
+
+class TestRatings:
+    def test_stars_are_predicted_in_the_order_of_the_ratings(self, model):
+        assert split_of().predict(model).tolist() == [6.0, 0.0, 3.0, 3.5, 4.0]
+        # Each user is embedded once.
+        assert model.asked == [[0, 1, 2]]
+
+    def test_rmse_by_hand(self):
+        # Clipped to 5, 1, 3, 3.5 and 4 of 5, 1, 3, 4 and 2: squares 0, 0, 0, 1/4 and 4.
+        found = split_of().rmse(np.array([6.0, 0.0, 3.0, 3.5, 4.0]))
+        assert found == pytest.approx(np.sqrt(4.25 / 5))
+
+    def test_rmse_leaves_the_predictions_as_they_are(self):
+        stars = np.array([6.0, 0.0, 3.0, 3.5, 4.0])
+        split_of().rmse(stars)
+        assert stars.tolist() == [6.0, 0.0, 3.0, 3.5, 4.0]
+
+    def test_the_score_is_the_less_the_larger_the_error(self, model):
+        score, metrics = split_of().rate(model)
+        assert score == -metrics["rmse"]
+        assert metrics == {"rmse": pytest.approx(np.sqrt(4.25 / 5))}
+
+    def test_all_ratings_count_however_few_lists_are_ranked(self, model):
+        assert split_of(max_users=1).rate(model) == split_of().rate(model)
+
+
+class TestLists:
+    def test_recall_and_ndcg_by_hand(self, model):
+        # User 0 has been to 3: the list is 0, 1, 2, and 1 is relevant. Recall 1, NDCG 1/log₂ 3.
+        # User 1: 3, 2, 1, 0, and 3 and 0 are relevant. Recall 1,
+        #   NDCG (1 + 1/log₂ 5) / (1 + 1/log₂ 3).
+        # User 2 has been to 0: 2, 3, 1, and 0 and 2 are relevant. Recall 1/2,
+        #   NDCG 1 / (1 + 1/log₂ 3).
+        third = 1 / np.log2(3)
+        ndcg = (third + (1 + 1 / np.log2(5)) / (1 + third) + 1 / (1 + third)) / 3
+        score, metrics = split_of().rank(model)
+        assert metrics == {
+            "recall@20": pytest.approx(2.5 / 3),
+            "ndcg@20": pytest.approx(ndcg),
+        }
+        assert score == metrics["ndcg@20"]
+
+    def test_only_users_of_the_split_are_ranked(self, model):
+        split_of().rank(model)
+        assert model.asked == [[0, 1, 2]]
+
+    def test_lists_end_after_twenty(self):
+        # 30 businesses in the order of their rows; those at places 20 and 21 are relevant.
+        model = Stub(-np.arange(30.0)[None].repeat(_NUM_USERS, 0), np.zeros([_NUM_USERS, 30]))
+        _, twentieth = split_of(eval_set=ratings((4, 19, 3))).rank(model)
+        _, next_one = split_of(eval_set=ratings((4, 20, 3))).rank(model)
+        assert twentieth == {"recall@20": 1.0, "ndcg@20": pytest.approx(1 / np.log2(21))}
+        assert next_one == {"recall@20": 0.0, "ndcg@20": 0.0}
+
+    def test_of_many_users_some_are_chosen_by_seed(self, model):
+        chosen = set()
+        for seed in range(20):
+            for _ in range(2):
+                split_of(max_users=2, seed=seed).rank(model)
+            first, again = model.asked[-2:]
+            assert first == again == sorted(set(first))
+            assert len(first) == 2
+            chosen.add(tuple(first))
+        assert chosen == {(0, 1), (0, 2), (1, 2)}
+
+    def test_metrics_are_those_of_the_chosen_users(self, model):
+        _, metrics = split_of(max_users=1, seed=0).rank(model)
+        # Recall of users 0, 1 and 2: see above.
+        assert metrics["recall@20"] == [1.0, 1.0, 0.5][model.asked[0][0]]
