@@ -2,9 +2,13 @@
 
 import sys
 
-from benchmarks import ingest, synth
+from benchmarks import ingest, synth, training
 
-BENCHMARKS = {"ingest": ingest.main, "synth": lambda _: synth.main()}
+BENCHMARKS = {
+    "ingest": ingest.main,
+    "synth": lambda _: synth.main(),
+    "training": training.main,
+}
 
 if __name__ == "__main__":
     chosen = sys.argv[1:2] or list(BENCHMARKS)

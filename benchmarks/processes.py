@@ -39,7 +39,13 @@ def run(module: str, *arguments: object) -> Usage:
     Raises:
       CalledProcessError: If it fails.
     """
-    threads = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "POLARS_MAX_THREADS")
+    threads = (
+        "OPENBLAS_NUM_THREADS",
+        "OMP_NUM_THREADS",
+        "POLARS_MAX_THREADS",
+        "TF_NUM_INTRAOP_THREADS",
+        "TF_NUM_INTEROP_THREADS",
+    )
     fixed = {"PYTHONWARNINGS": "ignore", "TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "1"}
     environment = {**os.environ, **dict.fromkeys(threads, "1"), **fixed}
     command = [sys.executable, "-m", module, *map(str, arguments)]

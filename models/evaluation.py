@@ -9,6 +9,7 @@ from models import metrics
 from models.tables import Bag, Interactions
 
 CUT_OFFS = (10, 20, 50)
+_ALL = "all"  # The group beside the slices.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,11 +51,12 @@ class RatingEvaluation:
         self._bootstrap = metrics.UserBootstrap(self._num_users)
         cold_user = known.user_counts[test.user_rows] == 0
         cold_business = known.business_counts[test.business_rows] == 0
-        self._slices = {
-            "cold_user": cold_user,
-            "cold_business": cold_business,
-            "warm": ~cold_user & ~cold_business,
-        }
+        self._groups = _groups(
+            len(test),
+            cold_user=cold_user,
+            cold_business=cold_business,
+            warm=~cold_user & ~cold_business,
+        )
 
     def evaluate(self, predicted: np.ndarray) -> dict:
         """Measures one model.
@@ -66,13 +68,19 @@ class RatingEvaluation:
           `rmse` and `mae`, in stars, with intervals, `num_ratings`, and the same in `slices`;
           an empty slice is left out.
         """
-        whole = self._measure(predicted, np.ones(len(self._stars), bool))
-        slices = {
-            name: self._measure(predicted, mask)
-            for name, mask in self._slices.items()
-            if mask.any()
+        error = predicted - self._stars
+        counts = self._by_group(np.ones(len(error)))
+        rmse = self._bootstrap.ratios(self._by_group(error**2), counts, np.sqrt)
+        mae = self._bootstrap.ratios(self._by_group(np.abs(error)), counts)
+        measured = {
+            name: {
+                "rmse": rmse[place].to_json(),
+                "mae": mae[place].to_json(),
+                "num_ratings": int(mask.sum()),
+            }
+            for place, (name, mask) in enumerate(self._groups.items())
         }
-        return {**whole, "slices": slices}
+        return {**measured.pop(_ALL), "slices": measured}
 
     def rmse_difference(self, predicted: np.ndarray, other: np.ndarray) -> metrics.Interval:
         """Estimates a model's RMSE minus another's, in stars, paired by user."""
@@ -84,16 +92,10 @@ class RatingEvaluation:
             np.sqrt,
         )
 
-    def _measure(self, predicted: np.ndarray, mask: np.ndarray) -> dict:
-        error = np.where(mask, predicted - self._stars, 0.0)
-        count = self._by_user(mask.astype(np.float64))
-        rmse = self._bootstrap.ratio(self._by_user(error**2), count, np.sqrt)
-        mae = self._bootstrap.ratio(self._by_user(np.abs(error)), count)
-        return {
-            "rmse": rmse.to_json(),
-            "mae": mae.to_json(),
-            "num_ratings": int(mask.sum()),
-        }
+    def _by_group(self, values: np.ndarray) -> np.ndarray:
+        """Adds up values by user, in each group: `[num_users, num_groups]`."""
+        sums = [self._by_user(np.where(mask, values, 0.0)) for mask in self._groups.values()]
+        return np.stack(sums, axis=1)
 
     def _by_user(self, values: np.ndarray) -> np.ndarray:
         return np.bincount(self._users, values, self._num_users)
@@ -127,7 +129,7 @@ class RetrievalEvaluation:
         self._relevant = relevant.take(self.users)
         self._bootstrap = metrics.UserBootstrap(len(self.users))
         cold = known.user_counts[self.users] == 0
-        self._slices = {"cold_user": cold, "warm": ~cold}
+        self._groups = _groups(len(cold), cold_user=cold, warm=~cold)
 
     def evaluate(self, ranked: np.ndarray) -> dict:
         """Measures one model.
@@ -140,28 +142,27 @@ class RetrievalEvaluation:
           catalogue that is in somebody's list; `num_users`; and the means in `slices`.
         """
         by_user = self._by_user(ranked)
-        everyone = np.ones(len(self.users))
-        measured: dict = {
-            name: self._bootstrap.ratio(values, everyone).to_json()
-            for name, values in by_user.items()
+        values = np.stack(list(by_user.values()), axis=1)
+        masks = np.stack(list(self._groups.values()), axis=1).astype(np.float64)
+        intervals = iter(
+            self._bootstrap.ratios(
+                np.concatenate([values * mask[:, None] for mask in masks.T], axis=1),
+                np.repeat(masks, len(by_user), axis=1),
+            )
+        )
+        measured: dict[str, dict] = {
+            name: {
+                **{key: next(intervals).to_json() for key in by_user},
+                "num_users": int(mask.sum()),
+            }
+            for name, mask in self._groups.items()
         }
+        whole = measured.pop(_ALL)
         for k in CUT_OFFS:
             listed = np.unique(ranked[:, :k])
             share = np.count_nonzero(listed >= 0) / self._num_businesses
-            measured[f"coverage@{k}"] = {"value": round(share, 6)}
-        measured["num_users"] = len(self.users)
-        measured["slices"] = {
-            name: {
-                **{
-                    key: self._bootstrap.ratio(values * mask, mask.astype(float)).to_json()
-                    for key, values in by_user.items()
-                },
-                "num_users": int(mask.sum()),
-            }
-            for name, mask in self._slices.items()
-            if mask.any()
-        }
-        return measured
+            whole[f"coverage@{k}"] = {"value": round(share, 6)}
+        return {**whole, "slices": measured}
 
     def recall_difference(self, ranked: np.ndarray, other: np.ndarray) -> metrics.Interval:
         """Estimates a model's recall@20 minus another's, paired by user."""
@@ -179,6 +180,12 @@ class RetrievalEvaluation:
             by_user[f"ndcg@{k}"] = metrics.ndcg_at(hit, count, k)
         by_user["mrr"] = metrics.reciprocal_rank(hit)
         return by_user
+
+
+def _groups(num_rows: int, **slices: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns the masks of all rows and, by name, of the slices that are not empty."""
+    whole = np.ones(num_rows, bool)
+    return {_ALL: whole, **{name: mask for name, mask in slices.items() if mask.any()}}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,12 +1,16 @@
 """Metrics of rating and retrieval, by user, and their bootstrap intervals."""
 
 import dataclasses
+import math
 
 import numpy as np
 
+from models.errors import InputError
 from models.tables import Bag
 
-# Lists that are ranked in one matrix product, to bound memory: rows x candidates floats.
+# Queries that are scored in one matrix product: it gains no speed beyond some hundreds of rows,
+# and its scores, 64 MB at most, are gone through again.
+_MAX_BLOCK_QUERIES = 512
 _BLOCK_CELLS = 16_000_000
 
 
@@ -26,7 +30,7 @@ class Interval:
 def top_k(
     queries: np.ndarray, candidates: np.ndarray, k: int, seen: Bag | None = None
 ) -> np.ndarray:
-    """Ranks the full catalogue for each query, exactly.
+    """Ranks the full catalogue for each query, exactly; of equal scores the lower row is first.
 
     Args:
       queries: `[num_queries, dim]` float32 array.
@@ -36,30 +40,67 @@ def top_k(
 
     Returns:
       `[num_queries, min(k, num_candidates)]` int32 array of candidate rows, best first; -1 where
-      a list ran out of candidates.
+      a list ran out of candidates, a score of minus infinity being none.
+
+    Raises:
+      InputError: If a score of a candidate that is not left out is NaN.
     """
-    k = min(k, len(candidates))
+    num_candidates, dim = candidates.shape
+    k = min(k, num_candidates)
     ranked = np.empty([len(queries), k], np.int32)
-    block = max(1, _BLOCK_CELLS // max(1, len(candidates)))
+    if not ranked.size:
+        return ranked
+    # Row r is member r % size of group r // size. At this size there are at least k groups, and
+    # about as many maxima to look through as members of the k best groups.
+    size = math.isqrt(num_candidates // k)
+    num_groups = -(-num_candidates // size)
+    padded = np.zeros([num_groups, size, dim], np.float32)
+    padded.reshape(-1, dim)[:num_candidates] = candidates
+    # Groups last, so that maxima over members are taken of whole rows of the cache at a time.
+    columns = padded.swapaxes(0, 1).reshape(-1, dim).T
+    block = min(_MAX_BLOCK_QUERIES, max(1, _BLOCK_CELLS // columns.shape[1]), len(queries))
+    cells = np.empty([block, columns.shape[1]], np.float32)
     for start in range(0, len(queries), block):
-        scores = queries[start : start + block] @ candidates.T
+        part = np.asarray(queries[start : start + block], np.float32)
+        scores = np.matmul(part, columns, out=cells[: len(part)]).reshape(len(part), size, -1)
+        scores[:, num_candidates - num_groups * size + size :, -1] = -np.inf
         if seen is not None:
-            rows = seen.take(np.arange(start, start + len(scores)))
-            scores[np.repeat(np.arange(len(scores)), rows.lengths()), rows.values] = -np.inf
-        best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        best_scores = np.take_along_axis(scores, best, axis=1)
-        # Ties go to the lower row number, those across the end of a list too.
-        last = best_scores.min(axis=1, keepdims=True)
-        for row in np.flatnonzero((scores >= last).sum(axis=1) > k):
-            above = np.flatnonzero(scores[row] > last[row])
-            equal = np.flatnonzero(scores[row] == last[row])[: k - len(above)]
-            best[row] = np.concatenate([above, equal])
-            best_scores[row] = scores[row, best[row]]
-        order = np.lexsort((best, -best_scores), axis=1)
-        lists = np.take_along_axis(best, order, axis=1)
-        finite = np.isfinite(np.take_along_axis(best_scores, order, axis=1))
-        ranked[start : start + block] = np.where(finite, lists, -1)
+            rows = seen.take(np.arange(start, start + len(part)))
+            members, groups = rows.values % size, rows.values // size
+            scores[np.repeat(np.arange(len(part)), rows.lengths()), members, groups] = -np.inf
+        ranked[start : start + block] = _rank_groups(scores, k)
     return ranked
+
+
+def _rank_groups(scores: np.ndarray, k: int) -> np.ndarray:
+    """Ranks the members of all groups for each query.
+
+    The k-th largest of the groups' maxima bounds the k-th best score from below. So nothing under
+    it is in a list, and what is not under it lies in the few groups whose maximum is not either.
+
+    Args:
+      scores: `[num_queries, size, num_groups]` float32 array, at least k groups.
+      k: Length of the lists.
+
+    Returns:
+      `[num_queries, k]` integer array of rows, `group * size + member`, -1 for none.
+    """
+    num_queries, size, num_groups = scores.shape
+    maxima = scores.max(axis=1)
+    if np.isnan(maxima).any():
+        raise InputError(
+            "Expected numbers for the scores of candidates; got NaN. Training has diverged: lower "
+            "training.retrieval_learning_rate."
+        )
+    bounds = np.partition(maxima, num_groups - k, axis=1)[:, num_groups - k, None]
+    query, group = np.nonzero(maxima >= bounds)
+    members = scores[query, :, group]
+    place, member = np.nonzero(members >= bounds[query])
+    # They come by query and row, which the sort, a stable one, leaves so among equal scores.
+    query, row, score = query[place], group[place] * size + member, members[place, member]
+    order = np.lexsort((-score, query))
+    best = order[np.searchsorted(query, np.arange(num_queries))[:, None] + np.arange(k)]
+    return np.where(score[best] > -np.inf, row[best], -1)
 
 
 def hits(ranked: np.ndarray, relevant: Bag) -> np.ndarray:
@@ -144,12 +185,27 @@ class UserBootstrap:
           denominator: `[num_users]` array, such as counts of ratings.
           transform: g, such as `numpy.sqrt`; the identity by default.
         """
+        return self.ratios(numerator[:, None], denominator[:, None], transform)[0]
+
+    def ratios(
+        self, numerators: np.ndarray, denominators: np.ndarray, transform=None
+    ) -> list[Interval]:
+        """Estimates several ratios at the cost of one, for the draws are what takes the time.
+
+        Args:
+          numerators: `[num_users, num_ratios]` array: see `ratio`.
+          denominators: Array of the same shape.
+          transform: g, applied elementwise; the identity by default.
+
+        Returns:
+          One interval a ratio.
+        """
         transform = transform or (lambda x: x)
-        sums = self._resample(np.stack([numerator, denominator], axis=1))
-        return self._interval(
-            transform(numerator.sum() / denominator.sum()),
-            transform(sums[:, 0] / np.maximum(sums[:, 1], 1e-12)),
-        )
+        num_ratios = numerators.shape[1]
+        sums = self._resample(np.concatenate([numerators, denominators], axis=1))
+        values = transform(numerators.sum(axis=0) / denominators.sum(axis=0))
+        resampled = transform(sums[:, :num_ratios] / np.maximum(sums[:, num_ratios:], 1e-12))
+        return [self._interval(values[i], resampled[:, i]) for i in range(num_ratios)]
 
     def ratio_difference(
         self, numerator: np.ndarray, other: np.ndarray, denominator: np.ndarray, transform=None

@@ -110,6 +110,18 @@ class TestRetrievalEvaluation:
         assert cold["recall@10"]["value"] == 0.0
         assert warm["recall@10"]["value"] == pytest.approx(0.75)
 
+    def test_intervals_hold_the_value_in_every_slice(self):
+        rng = np.random.default_rng(0)
+        rows = rng.integers(200, size=1_000), rng.integers(60, size=1_000)
+        test = Interactions(*rows, np.ones(1_000))
+        known = Known(np.arange(200) % 3, np.ones(60))
+        evaluation = RetrievalEvaluation(test, test[:0], known)
+        lists = np.tile(np.arange(60), [len(evaluation.users), 1])
+        measured = evaluation.evaluate(rng.permuted(lists, axis=1))
+        for group in (measured, *measured["slices"].values()):
+            for name in ("recall@10", "ndcg@20", "mrr"):
+                assert group[name]["low"] < group[name]["value"] < group[name]["high"]
+
     def test_cut_offs_count_ranks(self):
         known = Known(np.array([1]), np.ones(60, int))
         evaluation = RetrievalEvaluation(_ratings((0, 30, 5)), _ratings((0, 0, 5)), known)

@@ -1,12 +1,13 @@
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from models import metrics
+from models.errors import InputError
 from models.tables import Bag
 
 
@@ -36,8 +37,36 @@ class TestTopK:
         ranked = metrics.top_k(np.ones([1, 1], np.float32), np.array([[1], [2]], np.float32), 9)
         assert ranked.tolist() == [[1, 0]]
 
-    def test_no_queries(self):
-        assert metrics.top_k(np.zeros([0, 2]), np.zeros([5, 2]), 3).shape == (0, 3)
+    @pytest.mark.parametrize(("num_queries", "num_candidates", "k"), [(0, 5, 3), (2, 0, 3)])
+    def test_nothing_to_rank(self, num_queries, num_candidates, k):
+        ranked = metrics.top_k(np.zeros([num_queries, 2]), np.zeros([num_candidates, 2]), k)
+        assert ranked.shape == (num_queries, min(k, num_candidates))
+
+    @pytest.mark.parametrize("num_candidates", [1, 2, 99, 100, 101])
+    @pytest.mark.parametrize("k", [1, 4, 25])
+    def test_all_tie_and_all_but_two_are_seen(self, num_candidates, k):
+        candidates = np.ones([num_candidates, 3], np.float32)
+        left = {0, num_candidates - 1}
+        seen = _bag([row for row in range(num_candidates) if row not in left], [])
+        ranked = metrics.top_k(np.ones([2, 3], np.float32), candidates, k, seen)
+        length = min(k, num_candidates)
+        assert ranked[0].tolist() == [*sorted(left), *[-1] * length][:length]
+        assert ranked[1].tolist() == list(range(length))
+
+    def test_infinite_scores(self):
+        # One is the best there is, the other as good as left out.
+        candidates = np.array([[-np.inf], [1], [np.inf], [2]], np.float32)
+        ranked = metrics.top_k(np.ones([1, 1], np.float32), candidates, 4)
+        assert ranked.tolist() == [[2, 3, 1, -1]]
+
+    @pytest.mark.parametrize("num_candidates", [3, 300])
+    def test_a_score_that_is_no_number_is_refused_unless_left_out(self, num_candidates):
+        candidates = np.ones([num_candidates, 1], np.float32)
+        candidates[1] = np.nan
+        query = np.ones([1, 1], np.float32)
+        with pytest.raises(InputError, match="Expected numbers for the scores.*got NaN"):
+            metrics.top_k(query, candidates, 2)
+        assert metrics.top_k(query, candidates, 2, _bag([1])).tolist() == [[0, 2]]
 
     @pytest.mark.parametrize("k", [1, 3, 7, 20])
     def test_ties_go_to_the_lower_row(self, k):
@@ -46,27 +75,29 @@ class TestTopK:
         expected = [*range(0, 20, 2), *range(1, 20, 2)][:k]
         assert metrics.top_k(np.ones([2, 1], np.float32), candidates, k).tolist() == [expected] * 2
 
-    @settings(max_examples=60, deadline=None)
+    @pytest.mark.parametrize("most", [2, 1_000])
+    @settings(max_examples=150, deadline=None)
     @given(st.data())
-    def test_equals_a_stable_sort_for_any_block_size(self, data):
-        num_queries, num_candidates = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 40))
-        # Small integers, so that ties are many and products exact.
-        numbers = st.integers(-2, 2).map(float)
-        queries = data.draw(hnp.arrays(np.float32, (num_queries, 2), elements=numbers))
-        candidates = data.draw(hnp.arrays(np.float32, (num_candidates, 2), elements=numbers))
-        k = data.draw(st.integers(1, 45))
-        row = st.lists(st.integers(0, num_candidates - 1), max_size=num_candidates)
-        seen = data.draw(st.lists(row, min_size=num_queries, max_size=num_queries))
+    def test_equals_a_stable_sort_for_any_block_size(self, most, data):
+        num_queries, num_candidates = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 300))
+        # Integers, so that products are exact; small ones, so that ties are many.
+        rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+        queries = rng.integers(-most, most, [num_queries, 2], endpoint=True).astype(np.float32)
+        candidates = rng.integers(-most, most, [num_candidates, 2], endpoint=True)
+        # Duplicates: equal embeddings, near to each other and far apart.
+        copied = rng.integers(num_candidates, size=num_candidates)
+        candidates = np.where(rng.random([num_candidates, 1]) < 0.3, candidates[copied], candidates)
+        k = data.draw(st.one_of(st.integers(1, 10), st.integers(1, 310)))
+        share = data.draw(st.sampled_from([0.0, 0.1, 0.9, 1.0]))
+        left_out = rng.random([num_queries, num_candidates]) < share
+        seen = Bag.from_pairs(*np.nonzero(left_out), num_queries)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(metrics, "_BLOCK_CELLS", data.draw(st.sampled_from([1, 13, 10_000])))
-            ranked = metrics.top_k(queries, candidates, k, _bag(*seen))
-        for query, rows, left_out in zip(queries, ranked, seen, strict=True):
-            scores = candidates @ query
-            order = sorted(
-                set(range(num_candidates)) - set(left_out), key=lambda i: (-scores[i], i)
-            )
-            expected = [*order, *[-1] * num_candidates][: min(k, num_candidates)]
-            assert rows.tolist() == expected
+            patch.setattr(metrics, "_BLOCK_CELLS", data.draw(st.sampled_from([1, 600, 10_000])))
+            ranked = metrics.top_k(queries, candidates.astype(np.float32), k, seen)
+        scores = np.where(left_out, -np.inf, queries @ candidates.T)
+        expected = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        expected = np.where(np.take_along_axis(left_out, expected, axis=1), -1, expected)
+        assert ranked.tolist() == expected.tolist()
 
 
 class TestListMetrics:
@@ -163,6 +194,14 @@ class TestUserBootstrap:
         interval = metrics.UserBootstrap(100).ratio(values * 50, np.full(100, 50.0))
         expected = 2 * 1.96 * values.std() / 10
         assert interval.high - interval.low == pytest.approx(expected, rel=0.2)
+
+    def test_several_ratios_are_those_of_one_at_a_time(self):
+        columns = [(self.errors, self.counts), (self.errors[::-1], np.ones(300))]
+        numerators, denominators = (np.stack(part, axis=1) for part in zip(*columns, strict=True))
+        together = self.bootstrap.ratios(numerators, denominators, np.sqrt)
+        for interval, column in zip(together, columns, strict=True):
+            alone = dataclasses.asdict(self.bootstrap.ratio(*column, np.sqrt))
+            assert dataclasses.asdict(interval) == pytest.approx(alone)
 
     def test_a_model_differs_by_exactly_nothing_from_itself(self):
         same = self.bootstrap.ratio_difference(self.errors, self.errors, self.counts, np.sqrt)
