@@ -16,6 +16,7 @@ _PROGRAMS = "benchmarks.training_programs"
 # By task and program, how long a run is: in steps; in users or, for the last two, test pairs.
 LENGTHS = {
     "retrieval": {"ours": 60, "textbook": 40},
+    "history": {"ours": 60, "textbook": 40},
     "rating": {"ours": 300, "textbook": 200},
 }
 EVALUATION_LENGTHS = {

@@ -5,14 +5,13 @@ else happens once come before the clock starts.
 """
 
 import json
-import logging
 import sys
 import time
 
 import numpy as np
 
 from models import metrics
-from models.options import ModelOptions, Objective, TrainingOptions
+from models.options import ModelOptions, TrainingOptions
 from models.preprocessing import ATTRIBUTES, CATEGORIES, CITY
 from models.tables import Bag, EntityTable, Interactions
 
@@ -75,62 +74,59 @@ def _read(path: str) -> tuple[EntityTable, EntityTable, Interactions]:
 def ours(
     users: EntityTable, businesses: EntityTable, interactions: Interactions, task: str, steps: int
 ) -> tuple[float, float]:
-    """Trains for one task with `models.training` and measures the second half of the run.
+    """Trains for one task with the loop of `models.training` and measures its steps.
 
     Args:
       users: All users.
       businesses: All businesses.
       interactions: What to learn from.
-      task: `retrieval` or `rating`.
-      steps: Steps to measure, at least; half an epoch's are the fewest.
+      task: `retrieval`, with a vector of each user, asked for all that they visited; `history`,
+        users embedded from a share of it and asked for the rest; or `rating`.
+      steps: Steps to measure.
 
     Returns:
-      Examples, ratings or businesses that users were asked for, and their CPU seconds, one look at
-      the eval split included.
+      Examples, ratings or businesses that users were asked for, and their CPU seconds.
     """
-    from models import training
+    import tensorflow as tf
 
-    off = {"retrieval": "rating", "rating": "retrieval"}[task]
-    # A step takes a batch for either task; for retrieval the ratings should not make epochs long.
-    rating_batch = RATING_BATCH if task == "rating" else len(interactions) // 100
-    options = TrainingOptions(
-        rating_batch_size=rating_batch,
-        epochs=1,
-        min_steps=2 * steps,
-        num_evaluations=2,
-        eval_users=1,
+    from models.rating_training import RatingData, RatingLoop
+    from models.retrieval_training import RetrievalLoop
+    from models.training_loop import TrainingLoop
+    from models.two_tower import TwoTowerModel
+
+    model_options = ModelOptions(
+        embedding_dim=EMBEDDING_DIM,
+        taste_dim=0,
+        temperature=0.12,
+        history_power=0.5,
+        user_embedding=task == "retrieval",
+        query_covariates=0.0,
+        candidate_covariates=0.0,
     )
-    clock = _StepClock()
-    logging.getLogger("t2rec").addHandler(clock)
-    logging.getLogger("t2rec").setLevel(logging.INFO)
-    training.train(
-        users,
-        businesses,
-        interactions,
-        interactions[:1_000],
-        ModelOptions(objective=Objective(**{off: 0.0}), taste_dim=0, temperature=0.1),
-        options,
-        refit=False,
+    options = TrainingOptions(rating_batch_size=RATING_BATCH, retrieval_learning_rate=6e-3)
+    data = RatingData.prepare(interactions, users.num_rows, businesses, (8.0, 4.0), 0, options)
+    histories = interactions.histories(users.num_rows)
+    directions = np.random.default_rng(0).normal(size=(businesses.num_rows, EMBEDDING_DIM))
+    model = TwoTowerModel(
+        model_options, users, businesses, data.sums, histories, directions.astype(np.float32)
     )
-    (first, start), (last, end) = clock.looks[0], clock.looks[-1]
-    examples = float(rating_batch)
-    if task == "retrieval":
-        # Of a user's n businesses 0 to n - 1 are kept as history, all as likely.
-        lengths = interactions.histories(users.num_rows).lengths()
-        examples = options.retrieval_batch_size * (lengths[lengths > 0] + 1).mean() / 2
-    return (last - first) * examples, end - start
-
-
-class _StepClock(logging.Handler):
-    """Notes the CPU time of each step that training logs."""
-
-    def __init__(self):
-        super().__init__()
-        self.looks: list[tuple[int, float]] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if str(record.msg).startswith("step"):
-            self.looks.append((record.args[0], time.process_time()))  # type: ignore[index]
+    loop: TrainingLoop = (
+        RatingLoop(model, data, options)
+        if task == "rating"
+        else RetrievalLoop(model, histories, options)
+    )
+    batches = loop.batches()
+    loop.create(next(batches))
+    loop.prepare(_WARM_UP_STEPS + steps)
+    for _ in range(_WARM_UP_STEPS):
+        loop.step(next(batches))
+    start, examples = time.process_time(), 0
+    for _ in range(steps):
+        batch = next(batches)
+        loop.step(batch)
+        asked = batch["stars"] if task == "rating" else batch["positives"].values
+        examples += int(tf.size(asked))
+    return examples, time.process_time() - start
 
 
 def textbook(
@@ -150,6 +146,7 @@ def textbook(
     """
     import tensorflow as tf
 
+    task = "rating" if task == "rating" else "retrieval"
     model, batch = _textbook_model(users, businesses, task)
     dataset = _textbook_dataset(users, businesses, interactions).shuffle(100_000, seed=0)
     clock: list[float] = []

@@ -31,12 +31,12 @@ def token_matrix(entities: EntityTable, keys: Sequence[str]) -> scipy.sparse.csr
             rows, tokens = np.repeat(np.arange(bag.num_rows), bag.lengths()), bag.values
         else:
             rows, tokens = np.arange(entities.num_rows), entities.categorical[key]
-        size = entities.vocabulary_sizes[key]
-        counts = np.maximum(np.bincount(tokens, minlength=size), 1)
-        weights = (1.0 / np.sqrt(counts[tokens])).astype(np.float32)
-        parts.append(
-            scipy.sparse.csr_matrix((weights, (rows, tokens)), shape=(entities.num_rows, size))
-        )
+        # All tokens outside a vocabulary share one position: a row may hold it many times.
+        cells = np.unique(rows.astype(np.int64) * entities.vocabulary_sizes[key] + tokens)
+        rows, tokens = np.divmod(cells, entities.vocabulary_sizes[key])
+        weights = (1.0 / np.sqrt(np.bincount(tokens)[tokens])).astype(np.float32)
+        shape = (entities.num_rows, entities.vocabulary_sizes[key])
+        parts.append(scipy.sparse.csr_matrix((weights, (rows, tokens)), shape=shape))
     return scipy.sparse.hstack(parts, format="csr", dtype=np.float32)
 
 

@@ -17,7 +17,7 @@ from models.tables import Interactions
 _LOG = logging.getLogger("t2rec")
 
 _START_VARIANCE, _LEAST_VARIANCE = 0.1, 1e-8
-# Factors whose products stay below this are worth nothing, in squared stars.
+# Factors that explain less variance than this are worth nothing, in squared stars.
 _WORTHLESS = 1e-5
 _MAX_BYTES = 2**30
 _BLOCK_ROWS = 20_000
@@ -111,8 +111,9 @@ def fit_factors(
             rated_by_business, values_by_business, user_means, user_moments, business_prior, noise
         )
         noise = _noise(interactions, residuals, user_means, user_moments, business_means, moments)
-        if (user_prior * business_prior).max() < _WORTHLESS:
-            return none
+    predicted = np.einsum("nk,nk->n", user_means[rows], business_means[columns])
+    if np.mean(np.square(predicted)) < _WORTHLESS:
+        return none
     ridge = noise / np.maximum(user_prior, _LEAST_VARIANCE)
     users = np.zeros([num_users, factor_dim], np.float32)
     products = np.einsum("nk,nl->nkl", business_means, business_means).reshape(num_businesses, -1)

@@ -1,16 +1,55 @@
-"""An optimizer for tables of which a step touches a few rows."""
+"""Adam for large tables: all rows in one fused pass, or only those that a step used.
+
+Keras's Adam takes a dozen passes over a variable and decays the moments of all rows at every step;
+for a large table that is the step.
+
+Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), algorithm 1.
+"""
 
 import tensorflow as tf
+
+
+class TableAdam(tf.Module):
+    """Adam that updates a whole table at each step."""
+
+    def __init__(
+        self, table: tf.Variable, learning_rate, beta_1: float, beta_2: float, epsilon: float = 1e-8
+    ):
+        """Creates the moments: see `RowAdam`."""
+        super().__init__(name="table_adam")
+        self._table = table
+        self._learning_rate = learning_rate
+        self._betas = (beta_1, beta_2)
+        self._epsilon = epsilon
+        self._first = tf.Variable(tf.zeros_like(table), trainable=False, name="first_moment")
+        self._second = tf.Variable(tf.zeros_like(table), trainable=False, name="second_moment")
+        self._steps = tf.Variable(0, trainable=False, dtype=tf.int64, name="steps")
+
+    def apply(self, rows: tf.Tensor, gradient: tf.Tensor) -> None:
+        """Updates the table: see `RowAdam`; the rows are all of them, in order."""
+        del rows
+        rate = tf.cast(self._learning_rate(self._steps), tf.float32)
+        updates = tf.cast(self._steps.assign_add(1), tf.float32)
+        beta_1, beta_2 = self._betas
+        tf.raw_ops.ResourceApplyAdam(
+            var=self._table.handle,
+            m=self._first.handle,
+            v=self._second.handle,
+            beta1_power=beta_1**updates,
+            beta2_power=beta_2**updates,
+            lr=rate,
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=self._epsilon,
+            grad=gradient,
+        )
 
 
 class RowAdam(tf.Module):
     """Adam that updates only the rows that a step used.
 
-    Keras's Adam decays the moments of a whole table at every step; for millions of rows that is
-    the step. Bias corrections count a row's own updates, so that with all rows at every step the
-    two are the same.
-
-    Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), algorithm 1.
+    Bias corrections count a row's own updates, so that with all rows at every step it does what
+    `TableAdam` does.
     """
 
     def __init__(

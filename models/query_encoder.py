@@ -55,7 +55,13 @@ class QueryEncoder(tf.Module):
         # What training learnt under a user's id is nobody else's.
         nothing = tf.zeros([batch, tf.shape(directions)[1]])
         return self.tower(
-            query_inputs(numeric, sums, nothing, directions, history_weights, histories)
+            query_inputs(
+                numeric,
+                sums,
+                nothing,
+                histories.with_values(tf.gather(directions, histories.values)),
+                histories.with_values(tf.gather(history_weights, histories.values)),
+            )
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from models.optimizers import RowAdam
+from models.optimizers import RowAdam, TableAdam
 from models.options import TrainingOptions
 from models.tables import Bag
 from models.training_loop import TrainingLoop, shuffled
@@ -82,7 +82,9 @@ class RetrievalLoop(TrainingLoop):
 
         self._optimizer = tf.keras.optimizers.Adam(line(rate))
         self._optimizer.build(model.retrieval_variables)
-        self._candidates = RowAdam(model.candidate_ids, line(rate), 0.9, 0.999)
+        # A sample touches a few rows of the catalogue, the whole softmax all.
+        kind = RowAdam if self._sampler else TableAdam
+        self._candidates = kind(model.candidate_ids, line(rate), 0.9, 0.999)
         if model.options.user_embedding:
             self._queries = RowAdam(model.user_vectors, line(_USER_RATE), *_USER_BETAS)
 
@@ -90,7 +92,9 @@ class RetrievalLoop(TrainingLoop):
     def step(self, batch: dict) -> tf.Tensor:
         """Trains on a batch: see `TrainingLoop`."""
         model = self.model
-        ids = tf.gather(model.candidate_ids, batch["candidate_rows"])
+        ids = tf.convert_to_tensor(model.candidate_ids)
+        if self._sampler:
+            ids = tf.gather(ids, batch["candidate_rows"])
         batch = {**batch, "candidate_ids": ids}
         sources = [model.retrieval_variables, ids]
         with tf.GradientTape() as tape:
@@ -138,13 +142,15 @@ class CandidateSampler:
         """
         draw = np.sqrt(counts.astype(np.float64))
         chances = np.minimum(1.0, num_negatives * draw / max(draw.sum(), 1.0))
-        # What the cap at certainty took away goes to the others.
-        for _ in range(3):
+        # What the cap at certainty takes away goes to the others, until none is capped anew.
+        while True:
             free = chances < 1.0
-            left = num_negatives - np.count_nonzero(~free)
-            if left <= 0 or not chances[free].sum():
+            left, total = num_negatives - np.count_nonzero(~free), chances[free].sum()
+            if left <= 0 or not total:
                 break
-            chances[free] = np.minimum(1.0, chances[free] * left / chances[free].sum())
+            chances[free] = np.minimum(1.0, chances[free] * left / total)
+            if (chances[free] < 1.0).all():
+                break
         self.chances = chances
 
     def draw(self, needed: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -39,26 +39,23 @@ def hidden_layers(widths: Sequence[int], dropout: float) -> tf.keras.Sequential:
     return tf.keras.Sequential(layers)
 
 
-def history_vector(
-    directions: tf.Tensor, weights: tf.Tensor, histories: tf.RaggedTensor
-) -> tf.Tensor:
+def history_vector(directions: tf.RaggedTensor, weights: tf.RaggedTensor) -> tf.Tensor:
     """Sums the candidate directions of each history by weight, over the root of its length.
 
     With weights 1 / √d_i, d_i the ratings of a business, that is the normalisation of the bipartite
     graph's adjacency.
 
     Args:
-      directions: `[num_businesses, embedding_dim]` float32 tensor of unit directions.
-      weights: `[num_businesses]` float32 tensor: what each business weighs in a history.
-      histories: `[batch, None]` int ragged tensor of rows in `directions`.
+      directions: `[batch, None, embedding_dim]` float32 ragged tensor: the unit directions of the
+        businesses of each history.
+      weights: `[batch, None]` float32 ragged tensor: what each of them weighs.
 
     Returns:
       `[batch, embedding_dim]` float32 tensor; zeros for an empty history.
     """
-    rows = histories.values
-    vectors = tf.gather(directions, rows) * tf.gather(weights, rows)[:, None]
-    sums = tf.math.unsorted_segment_sum(vectors, histories.value_rowids(), histories.nrows())
-    lengths = tf.cast(histories.row_lengths(), tf.float32)
+    vectors = directions.values * weights.values[:, None]
+    sums = tf.math.unsorted_segment_sum(vectors, weights.value_rowids(), weights.nrows())
+    lengths = tf.cast(weights.row_lengths(), tf.float32)
     return sums * tf.math.rsqrt(tf.maximum(lengths, 1.0))[:, None]
 
 

@@ -9,7 +9,7 @@ from models.factors import Factors
 from models.options import ModelOptions
 from models.preprocessing import CITY, NUMERIC
 from models.tables import Bag, EntityTable
-from models.tasks import UserSoftmaxRetrieval
+from models.tasks import UserSoftmaxRetrieval, spread
 from models.towers import (
     CONTENT,
     HISTORY_COUNT,
@@ -231,19 +231,21 @@ class TwoTowerModel(tfrs.Model):
             training,
             ids=inputs.get("candidate_ids"),
         )
+        histories, positives = inputs["histories"], inputs["positives"]
+        candidates, visited, asked = spread(candidates, histories.values, positives.values)
+        weights = tf.gather(self.history_weights, tf.gather(rows, histories.values))
         queries = self.query_tower.retrieval(
             query_inputs(
                 tf.gather(self._user_numeric, inputs["query_rows"]),
                 tf.zeros([1, 0]),
                 inputs.get("user_vectors", self._gather_user_vectors(inputs["query_rows"])),
-                candidates[:, : self.options.embedding_dim],
-                tf.gather(self.history_weights, rows),
-                inputs["histories"],
+                histories.with_values(visited[:, : self.options.embedding_dim]),
+                histories.with_values(weights),
             ),
             training,
         )
         return self.retrieval_task(
-            queries, candidates, inputs["positives"], inputs["candidate_offsets"]
+            queries, candidates, positives.with_values(asked), inputs["candidate_offsets"]
         )
 
     def _gather_user_vectors(self, rows: tf.Tensor) -> tf.Tensor:
@@ -305,9 +307,8 @@ class TwoTowerModel(tfrs.Model):
                 tf.zeros([1, self._user_numeric.shape[1]]),
                 tf.zeros([1, self.sums.users.shape[1]]),
                 tf.zeros([1, dim]),
-                tf.zeros([self._businesses.num_rows, dim]),
-                self.history_weights,
-                tf.RaggedTensor.from_row_splits(tf.zeros([0], tf.int32), [0, 0]),
+                tf.RaggedTensor.from_row_splits(tf.zeros([0, dim]), [0, 0]),
+                tf.RaggedTensor.from_row_splits(tf.zeros([0]), [0, 0]),
             )
         ).numpy()
         return self._insert_factors(embedded, np.zeros([1, self.factors.factor_dim], np.float32))
@@ -362,14 +363,14 @@ class TwoTowerModel(tfrs.Model):
         histories: tf.RaggedTensor,
     ) -> tf.Tensor:
         dim = self.options.embedding_dim
+        directions = tf.ensure_shape(directions, [None, dim])
         return self.query_tower(
             query_inputs(
                 tf.ensure_shape(numeric, [None, self._user_numeric.shape[1]]),
                 tf.ensure_shape(sums, [None, self.sums.users.shape[1]]),
                 tf.ensure_shape(user_vectors, [None, dim]),
-                tf.ensure_shape(directions, [None, dim]),
-                self.history_weights,
-                histories,
+                histories.with_values(tf.gather(directions, histories.values)),
+                histories.with_values(tf.gather(self.history_weights, histories.values)),
             )
         )
 
@@ -378,9 +379,8 @@ def query_inputs(
     numeric: tf.Tensor,
     sums: tf.Tensor,
     user_vectors: tf.Tensor,
-    directions: tf.Tensor,
-    history_weights: tf.Tensor,
-    histories: tf.RaggedTensor,
+    history_directions: tf.RaggedTensor,
+    history_weights: tf.RaggedTensor,
 ) -> dict[str, tf.Tensor]:
     """Assembles the query tower's inputs; training, the export and requests all come through here.
 
@@ -388,16 +388,15 @@ def query_inputs(
       numeric: `[batch, num_numeric]` float32 tensor of transformed covariates.
       sums: `[batch, user_sums_dim]` float32 tensor of rating sums.
       user_vectors: `[batch, embedding_dim]` float32 tensor; zeros for a new user.
-      directions: `[num_businesses, embedding_dim]` float32 tensor.
-      history_weights: `[num_businesses]` float32 tensor: what each weighs in a history.
-      histories: `[batch, None]` int ragged tensor of rows of `directions`.
+      history_directions: `[batch, None, embedding_dim]` float32 ragged tensor.
+      history_weights: `[batch, None]` float32 ragged tensor: what each business weighs.
     """
     return {
         NUMERIC: numeric,
         SUMS: sums,
         USER_VECTOR: user_vectors,
-        HISTORY_VECTOR: history_vector(directions, history_weights, histories),
-        HISTORY_COUNT: tf.cast(histories.row_lengths(), tf.float32),
+        HISTORY_VECTOR: history_vector(history_directions, history_weights),
+        HISTORY_COUNT: tf.cast(history_weights.row_lengths(), tf.float32),
     }
 
 

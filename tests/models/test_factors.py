@@ -86,6 +86,12 @@ class TestFit:
         assert sorted(sizes > 0.01) == [False] * 4 + [True] * 2
         assert found.ridge[sizes > 0.01].max() < found.ridge[sizes <= 0.01].min()
 
+    def test_the_ridge_is_the_noise_over_the_variance_of_users(self):
+        # The variance of the noise is 0.09; with 32 ratings a user, the factors are nearly exact.
+        found = fit(*planted(), factor_dim=2, num_sweeps=40)
+        variances = np.square(found.users[:_NUM_USERS]).mean(axis=0)
+        np.testing.assert_allclose(found.ridge * variances, [0.09, 0.09], rtol=0.1)
+
     @pytest.mark.parametrize("density", [0.03, 0.1])
     @pytest.mark.parametrize("seed", range(2))
     def test_noise_has_no_factors(self, density, seed):

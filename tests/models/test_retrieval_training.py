@@ -21,9 +21,9 @@ def skewed_counts(num_candidates, seed=0):
 
 class TestCandidateSampler:
     def test_chances_go_by_the_root_of_visits(self):
-        # Roots 2, 1, 1 and 0 of a sum of 4, for two to draw.
-        found = sampler_of([4, 1, 1, 0], 2)
-        np.testing.assert_allclose(found.chances, [1.0, 0.5, 0.5, 0.0])
+        # Roots 3, 2, 1, 1 and 0 of a sum of 7, for two to draw.
+        found = sampler_of([9, 4, 1, 1, 0], 2)
+        np.testing.assert_allclose(found.chances, [6 / 7, 4 / 7, 2 / 7, 2 / 7, 0.0])
 
     def test_what_is_over_certainty_goes_to_the_others(self):
         # Roots 10 and 1, 1, 1, 1: the first would be drawn 2 · 10/14 times. It is certain, and the
@@ -176,7 +176,7 @@ def loop_of(sampled, user_embedding=False, **changes):
         "seed": 3,
         **changes,
     }
-    return RetrievalLoop(model, visits(), TrainingOptions(**settings))
+    return RetrievalLoop(model, visits(), TrainingOptions().model_copy(update=settings))
 
 
 def batches_of(*args, count=6, **changes):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.tasks import UserSoftmaxRetrieval
+from models.tasks import UserSoftmaxRetrieval, spread
 
 _POSITIVES: tuple[list[int], ...] = ([1, 4], [], [0], [2, 3, 4, 1])
 
@@ -19,11 +19,16 @@ def _offsets(candidates, mask):
     return np.where(mask, 0.0, -np.inf).astype(np.float32)
 
 
+def _embedded(candidates, positives):
+    rows = tf.ragged.constant(positives, tf.int32)
+    return rows.with_values(tf.gather(candidates, rows.values))
+
+
 def _loss(queries, candidates, mask=None, positives=_POSITIVES):
     return UserSoftmaxRetrieval()(
         tf.convert_to_tensor(queries),
         tf.convert_to_tensor(candidates),
-        tf.ragged.constant(positives, tf.int32),
+        _embedded(candidates, positives),
         candidate_offsets=tf.constant(_offsets(candidates, mask)),
     )
 
@@ -68,7 +73,7 @@ def test_a_drawn_candidate_stands_for_others():
     loss = UserSoftmaxRetrieval()(
         tf.constant([[1.0]]),
         tf.constant([[1.0], [0.0]]),
-        tf.ragged.constant([[0]], tf.int32),
+        _embedded(np.array([[1.0], [0.0]], "f4"), [[0]]),
         candidate_offsets=tf.constant([0.0, np.log(3.0)], tf.float32),
     )
     assert loss.numpy() == pytest.approx(np.log1p(3 * np.exp(-1)), rel=1e-5)
@@ -122,3 +127,18 @@ def test_large_logits_do_not_overflow():
     candidates = np.array([[50.0], [-50.0]], "f4")
     assert _loss(queries, candidates, positives=[[0], [1]]).numpy() == 0.0
     assert _loss(queries, candidates, positives=[[1], [0]]).numpy() == pytest.approx(5_000)
+
+
+def test_spread_gives_rows_whose_gradients_add_up_in_the_table():
+    table = tf.constant(_inputs()[1])
+    some, others = tf.constant([4, 1, 4]), tf.constant([0])
+    weights = [tf.random.stateless_normal(shape, [1, 2]) for shape in ([6, 3], [3, 3], [1, 3])]
+    gradients = []
+    for take in (spread, lambda t, *rows: (t, *(tf.gather(t, r) for r in rows))):
+        with tf.GradientTape() as tape:
+            tape.watch(table)
+            parts = take(table, some, others)
+            total = tf.add_n([tf.reduce_sum(w * p) for w, p in zip(weights, parts, strict=True)])
+        gradients.append(tf.convert_to_tensor(tape.gradient(total, table)))
+    np.testing.assert_allclose(gradients[0], gradients[1], rtol=1e-6)
+    np.testing.assert_array_equal(parts[1], table.numpy()[[4, 1, 4]])
