@@ -190,17 +190,28 @@ def _read_yaml(path: str) -> dict[str, Any]:
     return tree or {}
 
 
+# What pydantic calls the kinds of a value that may be a number, a switch or auto.
+_KINDS = ("constrained-", "bool", "int", "float")
+
+
 def _in_words(error: pydantic.ValidationError, path: str | None) -> str:
     """Says what is wrong with a configuration in one line, the known keys where one is unknown."""
     faults = []
     for fault in error.errors():
-        key = ".".join(str(part) for part in fault["loc"])
+        place = fault["loc"]
         if fault["type"] == "extra_forbidden":
-            known = ", ".join(_known_keys(fault["loc"][:-1]))
+            known = ", ".join(_known_keys(place[:-1]))
+            key = ".".join(str(part) for part in place)
             faults.append(f"unknown key {key!r} (expected one of {known})")
-        else:
-            got = f"; got {fault['input']!r}" if key else ""
-            faults.append(f"{key + ': ' if key else ''}{fault['msg']}{got}")
+            continue
+        message = fault["msg"]
+        if place and str(place[-1]).startswith("literal[") and len(error.errors()) > 1:
+            continue  # Its twin says what a number must be.
+        if place and str(place[-1]).startswith(_KINDS):
+            place, message = place[:-1], f"{message}, or 'auto'"
+        key = ".".join(str(part) for part in place)
+        got = f"; got {fault['input']!r}" if key else ""
+        faults.append(f"{key + ': ' if key else ''}{message}{got}")
     source = f" in {path}" if path else ""
     return f"The configuration{source} is not valid: {'; '.join(faults)}. Correct it and run again."
 

@@ -39,6 +39,7 @@ def run(tmp_path_factory) -> Run:
     root, data = folder / "root", folder / "data"
     synth.generate(str(data), NUM_REVIEWS, seed=1)
     truth = json.loads((data / "truth.json").read_text(encoding="utf-8"))
-    settings = config.load_config()
+    # Enough for the first few recipes.
+    settings = config.load_config(None, ["training.tuning_seconds=20"])
     report = local_runner.run(settings, str(data), local_runner.Root(str(root)))
     return Run(root, data, truth, report, settings)

@@ -123,7 +123,9 @@ def test_a_killed_run_goes_on_from_the_last_finished_component(run, tmp_path):
     root = tmp_path / "root"
     root.mkdir()
     shutil.copy(run.root / "metadata.sqlite", root)
-    settings = ["--set", "training.min_steps=40", "training.epochs=1", "training.num_evaluations=1"]
+    settings = ["--set", "training.min_steps=40", "training.rating_epochs=1"]
+    settings += ["training.retrieval_epochs=1", "training.num_evaluations=1"]
+    settings += ["training.tuning_seconds=0"]
     command = [*T2REC, "run", "--data", str(run.data), "--root", str(root), *settings]
     lines = []
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as first:

@@ -135,7 +135,9 @@ def test_a_bad_model_is_neither_blessed_nor_pushed(run):
             "training.rating_learning_rate=1e-9",
             "training.retrieval_learning_rate=1e-9",
             "training.min_steps=2",
-            "training.epochs=1",
+            "training.rating_epochs=1",
+            "training.retrieval_epochs=1",
+            "training.tuning_seconds=0",
             "training.num_evaluations=1",
         ],
     )

@@ -80,7 +80,5 @@ def test_splits_leave_something_for_train(eval_, test):
 
 def test_block_sizes_count_the_constant_coordinates():
     options = ModelOptions(embedding_dim=5, rating_dim=3)
-    # A direction of 5 and popularity; an interaction of 3 and a bias for each side.
+    # A direction of 5 and popularity.
     assert options.retrieval_block_dim == 6
-    assert options.rating_block_dim == 5
-    assert options.total_dim == 11

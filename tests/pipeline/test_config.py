@@ -51,7 +51,12 @@ def test_model_options_are_those_of_the_model_alone():
         (["training.seed=[1"], "Expected a YAML value"),
         (["refit=true", "refit.x=1"], "Expected 'refit' to be a group"),
         (["objective.rating=0", "objective.retrieval=0"], "at least one of retrieval and rating"),
-        (["embedding_dim=0"], "embedding_dim: Input should be greater than or equal to 1; got 0"),
+        (
+            ["embedding_dim=0"],
+            "embedding_dim: Input should be greater than or equal to 1, or 'auto'; got 0. Correct",
+        ),
+        (["user_embedding=maybe"], "user_embedding: Input should be a valid boolean"),
+        (["temperature=warm"], "temperature: Input should be a valid number"),
         (
             ["review_terms.per_business=-1"],
             "review_terms.per_business: Input should be greater than or equal to 0; got -1",
