@@ -82,7 +82,7 @@ class Baselines(Options):
     rating: RatingNames = tuple(registry.RATING)
     retrieval: RetrievalNames = tuple(registry.RETRIEVAL)
     tuning_seconds: Weight = 20.0
-    max_seconds: Rate = 900.0
+    max_seconds: Rate = 1_800.0
     max_memory_gb: Rate = 8.0
 
 

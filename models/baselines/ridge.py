@@ -2,7 +2,7 @@
 
 import numpy as np
 import scipy.sparse
-from scipy.sparse.linalg import lsmr
+from scipy.sparse.linalg import LinearOperator, lsmr
 
 from models.baselines.choosing import choose, clip, rmse
 from models.baselines.interface import Baseline, BaselineData, Cost
@@ -14,8 +14,8 @@ from models.tables import EntityTable, Interactions
 PENALTIES = ((10.0, 1.0), (100.0, 1.0), (3.0, 1.0), (1000.0, 1.0), (10.0, 0.7), (10.0, 1.5))
 
 _MAX_STEPS = 200
-# Measured: of one entry of the design matrix in one step of the solver, there and back.
-_SECONDS_PER_ENTRY = 4e-9
+# Measured, in one step of the solver, there and back: of an entry of the tables; of a rating.
+_SECONDS_PER_ENTRY, _SECONDS_PER_RATING = 4e-9, 2e-8
 
 
 class Ridge:
@@ -45,17 +45,28 @@ class Ridge:
         """
         of_user, of_business, of_covariate = penalties
         self._mean_stars = float(interactions.stars.mean())
-        sides = [
-            (_columns(users, of_user, of_covariate), interactions.user_rows),
-            (_columns(businesses, of_business, of_covariate), interactions.business_rows),
-        ]
-        design = scipy.sparse.hstack([columns[rows] for columns, rows in sides], format="csr")
+        user_columns = _columns(users, of_user, of_covariate)
+        business_columns = _columns(businesses, of_business, of_covariate)
+        user_rows, business_rows = interactions.user_rows, interactions.business_rows
+        num_of_users = user_columns.shape[1]
+
+        def predict(weights: np.ndarray) -> np.ndarray:
+            of_users = user_columns @ weights[:num_of_users]
+            of_businesses = business_columns @ weights[num_of_users:]
+            return of_users[user_rows] + of_businesses[business_rows]
+
+        def collect(residuals: np.ndarray) -> np.ndarray:
+            of_users = np.bincount(user_rows, residuals, users.num_rows)
+            of_businesses = np.bincount(business_rows, residuals, businesses.num_rows)
+            return np.concatenate([user_columns.T @ of_users, business_columns.T @ of_businesses])
+
+        # The rows of the design are never laid out: a rating adds two rows of the tables.
+        shape = (len(interactions), num_of_users + business_columns.shape[1])
+        design = LinearOperator(shape, matvec=predict, rmatvec=collect, dtype=np.float64)
         target = interactions.stars.astype(np.float64) - self._mean_stars
         weights = lsmr(design, target, damp=1.0, atol=1e-5, btol=1e-5, maxiter=_MAX_STEPS)[0]
-        num_of_users = sides[0][0].shape[1]
-        # Both sides' parts are summed up once; a prediction is then two look-ups.
-        self._user_part = sides[0][0] @ weights[:num_of_users]
-        self._business_part = sides[1][0] @ weights[num_of_users:]
+        self._user_part = user_columns @ weights[:num_of_users]
+        self._business_part = business_columns @ weights[num_of_users:]
 
     def rate(self, user_rows: np.ndarray, business_rows: np.ndarray) -> np.ndarray:
         """Predicts the stars of pairs: see `RatingModel`."""
@@ -84,11 +95,13 @@ def _columns(table: EntityTable, of_id: float, of_covariate: float):
 
 
 def _cost(data: BaselineData) -> Cost:
-    tokens = sum(len(bag.values) for bag in data.businesses.bags.values())
-    width = 4.0 + data.users.numeric.shape[1] + data.businesses.numeric.shape[1]
-    width += len(data.businesses.categorical) + tokens / max(data.num_businesses, 1)
-    entries = width * len(data.fitted)
-    return Cost(num_bytes=30 * entries, seconds=_SECONDS_PER_ENTRY * _MAX_STEPS * entries)
+    users, businesses = data.users, data.businesses
+    # Beside covariates an id and an intercept.
+    entries = users.num_rows * (2 + users.numeric.shape[1])
+    entries += businesses.num_rows * (2 + businesses.numeric.shape[1] + len(businesses.categorical))
+    entries += sum(len(bag.values) for bag in businesses.bags.values())
+    step = _SECONDS_PER_ENTRY * entries + _SECONDS_PER_RATING * len(data.fitted)
+    return Cost(num_bytes=40 * entries + 48 * len(data.fitted), seconds=_MAX_STEPS * step)
 
 
 def _fit(data: BaselineData) -> Ridge:
