@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import time
 from typing import Any
 
 import numpy as np
@@ -74,11 +75,13 @@ class Executor(base_executor.BaseExecutor):
             ("retrieval", registry.RETRIEVAL, recommend, lambda x: _long_form(protocol.users, x)),
         ):
             for name in options[task]:
+                started = time.monotonic()
                 output = attempt(places[name], data, limits, apply)
                 if isinstance(output, Skipped):
                     _LOG.warning("%s is left out: %s", name, output.reason)
                     skipped[task][name] = output.reason
                 else:
+                    _LOG.info("fitted %s in %.1f s", name, time.monotonic() - started)
                     _write(lay_out(output), uri, task, name)
         with fileio.open(os.path.join(uri, SKIPPED_FILE), "w") as file:
             file.write(json.dumps(skipped, indent=2))

@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -58,7 +57,6 @@ def attempt(
     Returns:
       What `apply` returned, or why there is nothing.
     """
-    started = time.monotonic()
     try:
         baseline = registry.load(place)
         reason = excess(baseline.cost(data), limits)
@@ -70,7 +68,6 @@ def attempt(
     except Exception as error:
         _LOG.warning("%s failed", place, exc_info=True)
         return Skipped(f"it failed: {type(error).__name__}: {error}")
-    _LOG.info("fitted %s in %.1f s", place.partition(":")[2].lower(), time.monotonic() - started)
     return output
 
 

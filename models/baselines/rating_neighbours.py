@@ -15,8 +15,8 @@ from models.baselines.neighbours import keep_largest
 from models.bias import BiasModel, choose_shrinkages, fit_bias
 from models.tables import Interactions
 
-# Products of residuals that a block of similarities takes at most, which bounds its memory.
-_BLOCK_PRODUCTS = 5_000_000
+# Similarities that a block of pairs takes at most, which bounds its memory.
+_BLOCK_ENTRIES = 5_000_000
 # Measured: of one product of residuals.
 _SECONDS_PER_PRODUCT = 5e-8
 
@@ -39,11 +39,9 @@ class Smoothing:
 
 
 # Tried in this order.
-SMOOTHINGS = tuple(
-    Smoothing(norm, weight, num_neighbours)
-    for num_neighbours in (80, 20)
-    for weight in (0.5, 2.0, 0.1)
-    for norm in (10.0, 2.0, 50.0)
+SMOOTHINGS = (
+    *(Smoothing(norm, weight, 60) for weight in (0.5, 2.0, 0.1) for norm in (10.0, 50.0, 2.0)),
+    Smoothing(10.0, 0.5, 20),
 )
 
 
@@ -84,17 +82,17 @@ class RatingNeighbours:
         self._raters = counts.T.tocsr()
         self._raters.data[:] = 1.0
         self._residuals = total.T.tocsr()
-        self._products = counts.astype(bool) @ np.diff(self._raters.indptr)
+        # An upper bound: who has a column in common with a row, counted once for each.
+        in_common = counts.astype(bool) @ np.diff(self._raters.indptr)
+        self._num_similar = np.minimum(in_common, shape[0])
 
     def rate(self, user_rows: np.ndarray, business_rows: np.ndarray) -> np.ndarray:
         """Predicts the stars of pairs: see `RatingModel`."""
         predicted = self._baseline(user_rows, business_rows)
         rows, columns = self._sides(user_rows, business_rows)
-        asked, places = np.unique(rows, return_inverse=True)
-        block_of = np.cumsum(self._products[asked]) // _BLOCK_PRODUCTS
-        by_block = np.argsort(block_of[places], kind="stable")
-        ends = np.searchsorted(block_of[places][by_block], np.unique(block_of), side="right")
-        for pairs in np.split(by_block, ends[:-1]):
+        by_row = np.argsort(rows, kind="stable")
+        ends = np.cumsum(self._num_similar[rows[by_row]]) // _BLOCK_ENTRIES
+        for pairs in np.split(by_row, np.flatnonzero(np.diff(ends)) + 1):
             predicted[pairs] += self._deviation(rows[pairs], columns[pairs])
         return clip(predicted)
 
@@ -123,7 +121,7 @@ def _baseline(by_user: bool) -> Baseline:
         columns = data.fitted.business_rows if by_user else data.fitted.user_rows
         products = (np.bincount(columns).astype(np.float64) ** 2).sum()
         return Cost(
-            num_bytes=100 * len(data.fitted) + 80 * _BLOCK_PRODUCTS,
+            num_bytes=100 * len(data.fitted) + 80 * _BLOCK_ENTRIES,
             seconds=_SECONDS_PER_PRODUCT * products + 1e-5 * len(data.fitted),
         )
 

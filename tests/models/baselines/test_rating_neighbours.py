@@ -83,7 +83,7 @@ def test_blocks_change_nothing(make_ratings, monkeypatch):
     model = RatingNeighbours(ratings, _no_bias(30, 20), True, Smoothing(2.0, 0.5, 5))
     users, businesses = rng.integers(30, size=100), rng.integers(20, size=100)
     whole = model.rate(users, businesses)
-    monkeypatch.setattr(rating_neighbours, "_BLOCK_PRODUCTS", 50)
+    monkeypatch.setattr(rating_neighbours, "_BLOCK_ENTRIES", 50)
     np.testing.assert_allclose(model.rate(users, businesses), whole)
 
 
