@@ -12,9 +12,9 @@ from models.baselines.rating_features import RatingFeatures
 from models.bias import choose_shrinkages
 from models.tables import Interactions
 
-_MAX_TREES = 2_000
+_MAX_TREES = 1_000
 # Trees without progress on eval that end a trial.
-_PATIENCE = 50
+_PATIENCE = 30
 # Trials differ in how many ratings a leaf holds, so no column may be left out for that.
 _BINNING = {"verbosity": -1, "feature_pre_filter": False}
 # Measured: of one value in one tree; of preparing one value.
@@ -67,7 +67,7 @@ def _settings(options: TreeOptions, num_ratings: int, seed: int) -> dict:
         "objective": "regression",
         "num_leaves": options.num_leaves,
         "min_data_in_leaf": options.min_ratings,
-        "learning_rate": 0.05,
+        "learning_rate": 0.1,
         "feature_fraction": 0.8,
         # Of a single rating there is no share.
         "bagging_fraction": 0.8 if num_ratings > 1 else 1.0,
@@ -87,7 +87,7 @@ def _settings(options: TreeOptions, num_ratings: int, seed: int) -> dict:
 def _cost(data: BaselineData) -> Cost:
     width = RatingFeatures.width(data.users, data.businesses)
     values = float(len(data.fitted)) * width
-    trees = _MAX_TREES // 4  # As many as it takes to stop, usually.
+    trees = _MAX_TREES // 3  # As many as it takes to stop, usually.
     return Cost(
         # Features in single precision, their bins, and the sums that they come from.
         num_bytes=12 * values,

@@ -40,15 +40,19 @@ class SgdOptions:
     learning_rate: float = 0.005
 
 
-# Tried in this order. Sparse data wants strong penalties, dense data many factors.
+# Tried in this order. Sparse data wants short training and strong penalties, dense data the others.
 SVD_OPTIONS = (
     SgdOptions(20, 40, 0.2),
+    SgdOptions(50, 80, 0.15, 0.01),
     SgdOptions(20, 40, 0.1),
     SgdOptions(100, 40, 0.1),
-    SgdOptions(5, 60, 0.2),
     SgdOptions(100, 60, 0.05),
 )
-SVDPP_OPTIONS = (SgdOptions(5, 40, 0.2), SgdOptions(20, 20, 0.1), SgdOptions(10, 40, 0.1))
+SVDPP_OPTIONS = (
+    SgdOptions(5, 40, 0.2),
+    SgdOptions(10, 60, 0.15, 0.01),
+    SgdOptions(20, 20, 0.1),
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -53,14 +53,14 @@ class BprOptions:
     num_epochs: int
 
 
-# Tried in this order.
+# Tried in this order. Strong penalties serve sparse and dense data.
 ALS_OPTIONS = (
-    AlsOptions(32, 10.0, 10.0),
+    AlsOptions(128, 10.0, 100.0),
+    AlsOptions(64, 3.0, 30.0),
     AlsOptions(16, 10.0, 30.0),
-    AlsOptions(64, 10.0, 10.0),
+    AlsOptions(32, 10.0, 10.0),
+    AlsOptions(64, 1.0, 10.0),
     AlsOptions(128, 1.0, 10.0),
-    AlsOptions(32, 5.0, 10.0),
-    AlsOptions(32, 10.0, 1.0),
 )
 BPR_OPTIONS = (
     BprOptions(32, 0.005, 0.01, 300),
