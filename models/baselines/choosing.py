@@ -13,7 +13,7 @@ from models.evaluation import Known, RetrievalEvaluation
 Choice = TypeVar("Choice")
 
 # Users whose lists are ranked to judge a trial: recall among them is known within ± .01 or so.
-MAX_USERS = 2_000
+_MAX_USERS = 2_000
 _CUT_OFF = 20
 
 
@@ -64,8 +64,8 @@ class MissedShare:
         """
         held_out = data.held_out
         users = np.unique(held_out.user_rows)
-        if len(users) > MAX_USERS:
-            users = np.random.default_rng(data.seed).choice(users, MAX_USERS, replace=False)
+        if len(users) > _MAX_USERS:
+            users = np.random.default_rng(data.seed).choice(users, _MAX_USERS, replace=False)
             held_out = held_out[np.isin(held_out.user_rows, users)]
         known = Known.from_interactions(data.train, data.num_users, data.num_businesses)
         self._lists = RetrievalEvaluation(held_out, data.train, known)

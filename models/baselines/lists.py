@@ -1,5 +1,7 @@
 """Ranked lists from dense scores, from sparse scores, and for users who did nothing yet."""
 
+from collections.abc import Callable
+
 import numpy as np
 import scipy.sparse
 
@@ -10,11 +12,13 @@ from models.baselines.popularity import Popularity
 from models.tables import Bag, Interactions
 
 
-def visits(interactions: Interactions, num_users: int, num_businesses: int):
+def visits(
+    interactions: Interactions, num_users: int, num_businesses: int
+) -> scipy.sparse.csr_matrix:
     """Builds the incidence R of users and businesses.
 
     Returns:
-      A `[num_users, num_businesses]` float32 `scipy.sparse.csr_matrix` of zeros and ones.
+      A `[num_users, num_businesses]` float32 matrix of zeros and ones.
     """
     pairs = (interactions.user_rows, interactions.business_rows)
     values = np.ones(len(interactions), np.float32)
@@ -50,7 +54,7 @@ class WithPopularity:
 class FactorModel:
     """Ranks by the inner products of embeddings."""
 
-    def __init__(self, embed, candidates: np.ndarray):
+    def __init__(self, embed: Callable[[np.ndarray], np.ndarray], candidates: np.ndarray):
         """Takes both sides.
 
         Args:
