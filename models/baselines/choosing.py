@@ -1,5 +1,6 @@
 """Chooses on the eval split, within a budget of time."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -9,6 +10,8 @@ import numpy as np
 from models import features
 from models.baselines.interface import BaselineData, RatingModel, RetrievalModel
 from models.evaluation import Known, RetrievalEvaluation
+
+_LOG = logging.getLogger("t2rec")
 
 Choice = TypeVar("Choice")
 
@@ -33,9 +36,10 @@ def choose(choices: Sequence[Choice], loss: Callable[[Choice], float], seconds: 
         return choices[0]
     started = time.monotonic()
     best, least, longest = choices[0], np.inf, 0.0
-    for choice in choices:
+    for place, choice in enumerate(choices):
         begun = time.monotonic()
-        if choice is not choices[0] and begun - started + longest > seconds:
+        if place and begun - started + longest > seconds:
+            _LOG.info("tried %d of %d choices in the time for tuning", place, len(choices))
             break
         found = loss(choice)
         if found < least:

@@ -18,10 +18,11 @@ def test_without_time_only_the_first_is_tried():
     assert tried == ["a"]
 
 
-def test_no_trial_begins_that_would_end_too_late(monkeypatch):
+def test_no_trial_begins_that_would_end_too_late(monkeypatch, caplog):
     # Each trial takes 4 s: the third would end after 12 s.
     now = [0.0]
     monkeypatch.setattr(choosing.time, "monotonic", lambda: now[0])
+    caplog.set_level("INFO", "t2rec")
     tried = []
 
     def loss(choice):
@@ -31,6 +32,7 @@ def test_no_trial_begins_that_would_end_too_late(monkeypatch):
 
     assert choosing.choose([1, 2, 3], loss, seconds=10.0) == 2
     assert tried == [1, 2]
+    assert "tried 2 of 3 choices" in caplog.text
 
 
 def test_a_single_choice_is_not_tried():
