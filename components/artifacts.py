@@ -19,7 +19,8 @@ class Baselines(artifact.Artifact):
     """Holds what the baselines say about the test split.
 
     Files: `rating/NAME.parquet` (column `stars`, a row a test interaction, in their order),
-    `retrieval/NAME.parquet` (columns `user_row`, `rank`, `business_row`).
+    `retrieval/NAME.parquet` (columns `user_row`, `rank`, `business_row`), and `skipped.json`: by
+    `rating` and `retrieval`, the names of the baselines that gave nothing, and why.
     """
 
     TYPE_NAME = "components.Baselines"

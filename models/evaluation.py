@@ -164,6 +164,10 @@ class RetrievalEvaluation:
             whole[f"coverage@{k}"] = {"value": round(share, 6)}
         return {**whole, "slices": measured}
 
+    def mean(self, ranked: np.ndarray, metric: str) -> float:
+        """Computes one metric's mean over users, such as `recall@20`."""
+        return float(self._by_user(ranked)[metric].mean())
+
     def recall_difference(self, ranked: np.ndarray, other: np.ndarray) -> metrics.Interval:
         """Estimates a model's recall@20 minus another's, paired by user."""
         key = "recall@20"

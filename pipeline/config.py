@@ -1,14 +1,40 @@
 """The one configuration object of a run: frozen, validated, from YAML and `--set`."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 import pydantic
 import yaml
 
+from models.baselines import registry
 from models.errors import ConfigError
-from models.options import Count, ModelOptions, Options, Seed, Share, SplitOptions, TrainingOptions
+from models.options import (
+    Count,
+    ModelOptions,
+    Options,
+    Rate,
+    Seed,
+    Share,
+    SplitOptions,
+    TrainingOptions,
+    Weight,
+)
+
+
+def _check_names(names: tuple[str, ...], known: Iterable[str]) -> tuple[str, ...]:
+    for name in names:
+        if name not in known:
+            raise ValueError(f"there is no baseline {name!r}; there are {', '.join(known)}")
+    return names
+
+
+RatingNames = Annotated[
+    tuple[str, ...], pydantic.AfterValidator(lambda names: _check_names(names, registry.RATING))
+]
+RetrievalNames = Annotated[
+    tuple[str, ...], pydantic.AfterValidator(lambda names: _check_names(names, registry.RETRIEVAL))
+]
 
 
 class Index(Options):
@@ -42,15 +68,22 @@ class Gate(Options):
 
 
 class Baselines(Options):
-    """Which baselines are trained.
+    """Which baselines are trained, and what one of them may take.
 
     Attributes:
-      rating: Out of `global_mean` and `bias`.
-      retrieval: Out of `popularity`.
+      rating: Names out of `models.baselines.registry.RATING`.
+      retrieval: Names out of `models.baselines.registry.RETRIEVAL`.
+      tuning_seconds: How long one baseline may try values on eval; the first is always tried.
+      max_seconds: A baseline that is expected to take longer, tuning aside, is skipped.
+      max_memory_gb: A baseline that is expected to need more memory, in 10⁹ bytes, is skipped; so
+        is one that needs more than is free.
     """
 
-    rating: tuple[Literal["global_mean", "bias"], ...] = ("global_mean", "bias")
-    retrieval: tuple[Literal["popularity"], ...] = ("popularity",)
+    rating: RatingNames = tuple(registry.RATING)
+    retrieval: RetrievalNames = tuple(registry.RETRIEVAL)
+    tuning_seconds: Weight = 20.0
+    max_seconds: Rate = 1_800.0
+    max_memory_gb: Rate = 8.0
 
 
 class Statistics(Options):
@@ -130,6 +163,12 @@ class PipelineConfig(ModelOptions):
                     "is trained; name it under baselines"
                 )
         return self
+
+    @property
+    def wanted_baselines(self) -> Baselines:
+        """The baselines of those tasks that are on."""
+        off = {"rating": not self.objective.rating, "retrieval": not self.objective.retrieval}
+        return self.baselines.model_copy(update={task: () for task in off if off[task]})
 
     @property
     def model_options(self) -> ModelOptions:

@@ -31,7 +31,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def metrics_tables(report: Mapping) -> str:
-    """Lays out a run's metrics: the model against the baselines, and the verdict.
+    """Lays out a run's metrics: the model among the baselines, best first, and the verdict.
 
     Args:
       report: The content of `metrics.json`.
@@ -41,7 +41,7 @@ def metrics_tables(report: Mapping) -> str:
         models = report["rating"]["test"]["models"]
         rows = [
             [name, _interval(m["rmse"]), _interval(m["mae"]), *_slices(m, "rmse")]
-            for name, m in models.items()
+            for name, m in sorted(models.items(), key=lambda item: item[1]["rmse"]["value"])
         ]
         header = ["rating, test split", "RMSE [95 %]", "MAE [95 %]", "cold users", "cold places"]
         parts.append(table(header, rows))
@@ -50,9 +50,16 @@ def metrics_tables(report: Mapping) -> str:
         keys = ("recall@10", "recall@20", "ndcg@20", "mrr")
         rows = [
             [name, *(_interval(m[key]) for key in keys), f"{m['coverage@20']['value']:.3f}"]
-            for name, m in models.items()
+            for name, m in sorted(models.items(), key=lambda item: -item[1]["recall@20"]["value"])
         ]
         parts.append(table(["retrieval, test split", *keys, "coverage@20"], rows))
+    skipped = [
+        f"  {name} ({task}): {reason}"
+        for task in ("rating", "retrieval")
+        for name, reason in report.get(task, {}).get("test", {}).get("skipped", {}).items()
+    ]
+    if skipped:
+        parts.append("\n".join(["skipped:", *skipped]))
     index = report["index"]
     parts.append(
         f"index: recall@10 against exact search {index['recall@10']:.3f}, "

@@ -1,7 +1,6 @@
 """Wires the components into the pipeline; nothing is computed here."""
 
 import dataclasses
-import json
 
 from tfx import types
 from tfx.components import ExampleValidator, Transform
@@ -93,26 +92,29 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
     nodes += transforms.values()
 
     star = {key: tables[key] for key in ("interactions", "users", "businesses")}
+    transformed = {
+        "users": transforms["users"].outputs["transformed_examples"],
+        "businesses": transforms["businesses"].outputs["transformed_examples"],
+        "user_graph": transforms["users"].outputs["transform_graph"],
+        "business_graph": transforms["businesses"].outputs["transform_graph"],
+    }
     trainer = Trainer(
         interactions=tables["interactions"],
-        users=transforms["users"].outputs["transformed_examples"],
-        businesses=transforms["businesses"].outputs["transformed_examples"],
+        **transformed,
         raw_businesses=tables["businesses"],
-        user_graph=transforms["users"].outputs["transform_graph"],
-        business_graph=transforms["businesses"].outputs["transform_graph"],
         model_options=config.model_options.model_dump_json(),
         training_options=config.training.model_dump_json(),
         refit=config.refit,
         code_digest=digest,
     )
     baseline_trainer = BaselineTrainer(
-        **star,
-        rating=json.dumps(config.baselines.rating),
-        retrieval=json.dumps(config.baselines.retrieval),
+        interactions=tables["interactions"],
+        **transformed,
+        options=config.wanted_baselines.model_dump_json(),
+        seed=config.training.seed,
         refit=config.refit,
         code_digest=digest,
     )
-    baseline_trainer.add_upstream_node(gate)
     indexer = CandidateIndexer(
         model=trainer.outputs["model"],
         max_queries=config.index.max_queries,

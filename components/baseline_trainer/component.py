@@ -12,8 +12,8 @@ class BaselineTrainerSpec(component_spec.ComponentSpec):
     """Declares the parameters, inputs and outputs of BaselineTrainer."""
 
     PARAMETERS = {
-        "rating": component_spec.ExecutionParameter(type=str),
-        "retrieval": component_spec.ExecutionParameter(type=str),
+        "options": component_spec.ExecutionParameter(type=str),
+        "seed": component_spec.ExecutionParameter(type=int),
         "refit": component_spec.ExecutionParameter(type=int),
         "code_digest": component_spec.ExecutionParameter(type=str, optional=True),
     }
@@ -21,6 +21,8 @@ class BaselineTrainerSpec(component_spec.ComponentSpec):
         "interactions": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "users": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "businesses": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "user_graph": component_spec.ChannelParameter(type=standard_artifacts.TransformGraph),
+        "business_graph": component_spec.ChannelParameter(type=standard_artifacts.TransformGraph),
     }
     OUTPUTS = {"baselines": component_spec.ChannelParameter(type=artifacts.Baselines)}
 
@@ -29,7 +31,7 @@ class BaselineTrainer(base_component.BaseComponent):
     """Fits the baselines and writes what they say about the test split.
 
     Outputs:
-      baselines: Predicted stars and ranked lists, a Parquet file each.
+      baselines: Predicted stars and ranked lists, a Parquet file each; `skipped.json`.
     """
 
     SPEC_CLASS = BaselineTrainerSpec
@@ -40,8 +42,10 @@ class BaselineTrainer(base_component.BaseComponent):
         interactions: types.Channel,
         users: types.Channel,
         businesses: types.Channel,
-        rating: str,
-        retrieval: str,
+        user_graph: types.Channel,
+        business_graph: types.Channel,
+        options: str,
+        seed: int,
         refit: bool,
         code_digest: str = "",
     ):
@@ -49,10 +53,12 @@ class BaselineTrainer(base_component.BaseComponent):
 
         Args:
           interactions: Examples with the splits train, eval and test.
-          users: Examples with the ids of all users.
-          businesses: Examples with the ids of all businesses.
-          rating: JSON list of names out of `models.baselines.RATING_BASELINES`.
-          retrieval: JSON list of names out of `models.baselines.RETRIEVAL_BASELINES`.
+          users: Transformed users.
+          businesses: Transformed businesses.
+          user_graph: The users' Transform graph.
+          business_graph: The businesses' Transform graph.
+          options: `pipeline.config.Baselines` as JSON.
+          seed: Seed of everything random.
           refit: Whether to fit on train + eval in the end.
           code_digest: A digest of the code; part of the cache key.
         """
@@ -61,8 +67,10 @@ class BaselineTrainer(base_component.BaseComponent):
                 interactions=interactions,
                 users=users,
                 businesses=businesses,
-                rating=rating,
-                retrieval=retrieval,
+                user_graph=user_graph,
+                business_graph=business_graph,
+                options=options,
+                seed=seed,
                 refit=int(refit),
                 code_digest=code_digest,
                 baselines=types.Channel(type=artifacts.Baselines),

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import time
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,14 @@ from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
-from components import examples
+from components import entity_tables, examples
 from models import features
-from models.baselines import RATING_BASELINES, RETRIEVAL_BASELINES
+from models.baselines import registry
+from models.baselines.attempts import Limits, Skipped, attempt
+from models.baselines.interface import BaselineData
 from models.evaluation import CUT_OFFS, Known, RetrievalEvaluation
+
+SKIPPED_FILE = "skipped.json"
 
 _LOG = logging.getLogger("t2rec")
 
@@ -29,33 +34,57 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes `rating/NAME.parquet` and `retrieval/NAME.parquet`.
+        """Writes `rating/NAME.parquet`, `retrieval/NAME.parquet` and `skipped.json`.
 
         Args:
           input_dict: See `component.BaselineTrainerSpec`.
           output_dict: `baselines`.
-          exec_properties: `rating` and `retrieval`, JSON lists of names; `refit`.
+          exec_properties: `options`, `pipeline.config.Baselines` as JSON; `seed`; `refit`.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
+        options = json.loads(exec_properties["options"])
+        limits = Limits(options["max_seconds"], 1e9 * options["max_memory_gb"])
         star = examples.StarSchema(
             input_dict["interactions"], input_dict["users"], input_dict["businesses"]
         )
-        train, held_out = star.read(features.TRAIN), star.read(features.EVAL)
-        fitted = star.read_fitted(bool(exec_properties["refit"]))
+        data = BaselineData(
+            fitted=star.read_fitted(bool(exec_properties["refit"])),
+            train=star.read(features.TRAIN),
+            held_out=star.read(features.EVAL),
+            users=entity_tables.read_users(input_dict["users"], input_dict["user_graph"]),
+            businesses=entity_tables.read_businesses(
+                input_dict["businesses"], input_dict["business_graph"]
+            ),
+            seed=exec_properties["seed"],
+            tuning_seconds=options["tuning_seconds"],
+        )
         test = star.read(features.TEST)
-        sizes = (len(star.user_ids), len(star.business_ids))
+        known = Known.from_interactions(data.fitted, data.num_users, data.num_businesses)
+        protocol = RetrievalEvaluation(test, data.fitted, known)
+
+        def rate(model) -> np.ndarray:
+            return model.rate(test.user_rows, test.business_rows)
+
+        def recommend(model) -> np.ndarray:
+            return model.recommend(protocol.users, max(CUT_OFFS), protocol.seen)
+
         uri = artifact_utils.get_single_uri(output_dict["baselines"])
-        for name in json.loads(exec_properties["rating"]):
-            _LOG.info("fitting %s", name)
-            rating_model = RATING_BASELINES[name](fitted, train, held_out, *sizes)
-            stars = rating_model.rate(test.user_rows, test.business_rows)
-            _write(pd.DataFrame({"stars": stars}), uri, "rating", name)
-        protocol = RetrievalEvaluation(test, fitted, Known.from_interactions(fitted, *sizes))
-        for name in json.loads(exec_properties["retrieval"]):
-            _LOG.info("fitting %s", name)
-            retrieval_model = RETRIEVAL_BASELINES[name](fitted, train, held_out, *sizes)
-            ranked = retrieval_model.recommend(protocol.users, max(CUT_OFFS), protocol.seen)
-            _write(_long_form(protocol.users, ranked), uri, "retrieval", name)
+        skipped: dict[str, dict[str, str]] = {"rating": {}, "retrieval": {}}
+        for task, places, apply, lay_out in (
+            ("rating", registry.RATING, rate, lambda stars: pd.DataFrame({"stars": stars})),
+            ("retrieval", registry.RETRIEVAL, recommend, lambda x: _long_form(protocol.users, x)),
+        ):
+            for name in options[task]:
+                started = time.monotonic()
+                output = attempt(places[name], data, limits, apply)
+                if isinstance(output, Skipped):
+                    _LOG.warning("%s is left out: %s", name, output.reason)
+                    skipped[task][name] = output.reason
+                else:
+                    _LOG.info("fitted %s in %.1f s", name, time.monotonic() - started)
+                    _write(lay_out(output), uri, task, name)
+        with fileio.open(os.path.join(uri, SKIPPED_FILE), "w") as file:
+            file.write(json.dumps(skipped, indent=2))
 
 
 def _long_form(users: np.ndarray, ranked: np.ndarray) -> pd.DataFrame:

@@ -51,33 +51,40 @@ class Executor(base_executor.BaseExecutor):
             path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["model"]))
         )
         baselines_uri = artifact_utils.get_single_uri(input_dict["baselines"])
+        skipped = _read_json(baselines_uri, "skipped.json")
         measured: dict[str, Any] = {}
         checks: dict[str, bool] = {}
         left_out: list[str] = []
         if objective["rating"]:
             predicted = {MODEL: _rate(model, test), **_read_ratings(baselines_uri)}
             rating = RatingEvaluation(test, known)
-            measured["rating"] = _by_model(rating.evaluate, predicted)
+            measured["rating"] = _by_model(rating.evaluate, predicted, skipped["rating"])
             other = gate["rating_baseline"]
-            difference = rating.rmse_difference(predicted[MODEL], predicted[other])
             if np.ptp(fitted.stars) == 0:
                 left_out.append(
                     f"ratings, for all training stars are {fitted.stars[0]:g}: nothing to predict"
                 )
+            elif other in skipped["rating"]:
+                checks[_without("RMSE", other, skipped["rating"])] = False
             else:
+                difference = rating.rmse_difference(predicted[MODEL], predicted[other])
                 checks[_sentence("RMSE", "below", other, difference)] = (
                     difference.high < gate["max_rmse_difference"]
                 )
         if objective["retrieval"]:
             retrieval = RetrievalEvaluation(test, fitted, known)
             ranked = {MODEL: _rank(model, retrieval), **_read_lists(baselines_uri)}
-            measured["retrieval"] = _by_model(retrieval.evaluate, ranked)
+            measured["retrieval"] = _by_model(retrieval.evaluate, ranked, skipped["retrieval"])
             other = gate["retrieval_baseline"]
-            difference = retrieval.recall_difference(ranked[MODEL], ranked[other])
-            checks[_sentence("recall@20", "above", other, difference)] = (
-                difference.low > gate["min_recall_difference"]
-            )
-        index = _read_json(artifact_utils.get_single_uri(input_dict["index_evaluation"]))
+            if other in skipped["retrieval"]:
+                checks[_without("recall@20", other, skipped["retrieval"])] = False
+            else:
+                difference = retrieval.recall_difference(ranked[MODEL], ranked[other])
+                checks[_sentence("recall@20", "above", other, difference)] = (
+                    difference.low > gate["min_recall_difference"]
+                )
+        index_uri = artifact_utils.get_single_uri(input_dict["index_evaluation"])
+        index = _read_json(index_uri, "metrics.json")
         target = exec_properties["target_recall"]
         recall = index["recall@10"]
         checks[
@@ -95,14 +102,22 @@ class Executor(base_executor.BaseExecutor):
         )
 
 
-def _by_model(evaluate, outputs: dict[str, np.ndarray]) -> dict:
-    return {features.TEST: {"models": {name: evaluate(value) for name, value in outputs.items()}}}
+def _by_model(evaluate, outputs: dict[str, np.ndarray], skipped: dict[str, str]) -> dict:
+    models = {name: evaluate(value) for name, value in outputs.items()}
+    return {features.TEST: {"models": models, "skipped": skipped}}
 
 
 def _sentence(metric: str, side: str, baseline: str, difference: metrics.Interval) -> str:
     return (
         f"test {metric} minus that of {baseline} is {difference.value:+.4f} "
         f"[{difference.low:+.4f}, {difference.high:+.4f}], to be {side} 0 with its interval"
+    )
+
+
+def _without(metric: str, baseline: str, skipped: dict[str, str]) -> str:
+    return (
+        f"test {metric} against that of {baseline} is not known, for {baseline} was skipped: "
+        f"{skipped[baseline]}"
     )
 
 
@@ -144,8 +159,8 @@ def _read_lists(uri: str) -> dict[str, np.ndarray]:
     }
 
 
-def _read_json(uri: str) -> dict:
-    with fileio.open(os.path.join(uri, "metrics.json")) as file:
+def _read_json(uri: str, name: str) -> dict:
+    with fileio.open(os.path.join(uri, name)) as file:
         return json.loads(file.read())
 
 

@@ -12,6 +12,7 @@ from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 
+from models.baselines import registry
 from pipeline import config, graph, local_runner
 from serving.client import LocalClient
 
@@ -66,6 +67,10 @@ def test_the_report_holds_what_the_contract_names(run):
     )
     measured = on_disk["retrieval"]["test"]["models"]["popularity"]
     assert {"recall@10", "recall@20", "recall@50", "ndcg@20", "mrr", "coverage@20"} <= set(measured)
+    assert set(on_disk["rating"]["test"]["models"]) == {"t2rec", *registry.RATING}
+    assert set(on_disk["retrieval"]["test"]["models"]) == {"t2rec", *registry.RETRIEVAL}
+    for task in ("rating", "retrieval"):
+        assert on_disk[task]["test"]["skipped"] == {}
     assert on_disk["index"]["recall@10"] >= run.settings.index.target_recall
     assert on_disk["blessing"]["blessed"] is True
     assert len(on_disk["blessing"]["reasons"]) == 3
@@ -148,3 +153,18 @@ def test_a_bad_model_is_neither_blessed_nor_pushed(run):
     assert any("RMSE" in reason for reason in failed)
     assert report["pushed_version"] is None
     assert versions(run.root) == [run.report["pushed_version"]]
+
+
+def test_a_gate_without_its_baseline_fails_and_says_why(run):
+    """No baseline is expected to be done within a microsecond."""
+    hurried = config.load_config(None, ["baselines.max_seconds=1e-6"])
+    report = local_runner.run(hurried, str(run.data), local_runner.Root(str(run.root)))
+    assert "Trainer" in report["cached"]
+    assert set(report["rating"]["test"]["skipped"]) == set(registry.RATING)
+    assert set(report["retrieval"]["test"]["skipped"]) == set(registry.RETRIEVAL)
+    assert set(report["rating"]["test"]["models"]) == {"t2rec"}
+    assert report["blessing"]["blessed"] is False
+    failed = [text for text in report["blessing"]["reasons"] if text.startswith("FAILED")]
+    assert len(failed) == 2
+    for text, name in zip(failed, ("bias", "popularity"), strict=True):
+        assert f"{name} was skipped: it would take about" in text

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from models import metrics
-from models.baselines import Popularity
+from models.baselines.popularity import Popularity
 from models.bias import choose_shrinkages, fit_bias
 from models.errors import InputError
 from models.options import ModelOptions, Objective, TrainingOptions

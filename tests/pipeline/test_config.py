@@ -2,6 +2,7 @@ import pathlib
 
 import pytest
 
+from models.baselines import registry
 from models.errors import ConfigError
 from pipeline import config
 
@@ -63,6 +64,12 @@ def test_model_options_are_those_of_the_model_alone():
         ),
         (["dropout=1"], "dropout: Input should be less than 1; got 1"),
         (["baselines.rating=[global_mean]"], "the gate compares with 'bias'"),
+        (
+            ["baselines.retrieval=[popularity, easy]"],
+            "there is no baseline 'easy'; there are popularity, item_knn, als, bpr, ease, low_pass",
+        ),
+        (["baselines.rating=[als, bias]"], "there is no baseline 'als'; there are global_mean"),
+        (["baselines.max_memory_gb=0"], "baselines.max_memory_gb: Input should be greater than 0"),
     ],
 )
 def test_refuses_in_one_line(settings, message):
@@ -75,6 +82,13 @@ def test_refuses_in_one_line(settings, message):
 def test_a_task_that_is_off_needs_no_baseline():
     settings = ["objective.rating=0", "baselines.rating=[]"]
     assert config.load_config(None, settings).baselines.rating == ()
+
+
+def test_all_baselines_are_wanted_by_default_of_tasks_that_are_on():
+    wanted = config.load_config().wanted_baselines
+    assert (wanted.rating, wanted.retrieval) == (tuple(registry.RATING), tuple(registry.RETRIEVAL))
+    wanted = config.load_config(None, ["objective.rating=0"]).wanted_baselines
+    assert (wanted.rating, wanted.retrieval) == ((), tuple(registry.RETRIEVAL))
 
 
 def test_refuses_files_that_hold_no_settings(tmp_path):

@@ -36,3 +36,19 @@ def test_metrics_tables_show_models_slices_and_reasons():
         "index: recall@10 against exact search 0.991, 2.0 x as fast over 1,200 candidates"
     )
     assert verdict.splitlines() == ["NOT blessed:", "  FAILED: too bad"]
+
+
+def test_metrics_tables_rank_models_and_name_what_was_skipped():
+    def rated(value):
+        interval = {"value": value, "low": value, "high": value}
+        return {"rmse": interval, "mae": interval, "slices": {}}
+
+    models = {"t2rec": rated(1.1), "bias": rated(1.2), "ridge": rated(1.0)}
+    text = console.metrics_tables({
+        "rating": {"test": {"models": models, "skipped": {"svd": "it would take about 900 s"}}},
+        "index": {"recall@10": 1.0, "speedup_vs_exact": 2.0, "num_candidates": 9},
+        "blessing": {"blessed": True, "reasons": []},
+    })
+    table, skipped, _, _ = text.split("\n\n")
+    assert [line.split()[0] for line in table.splitlines()[2:]] == ["ridge", "t2rec", "bias"]
+    assert skipped.splitlines() == ["skipped:", "  svd (rating): it would take about 900 s"]

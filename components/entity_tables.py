@@ -1,0 +1,45 @@
+"""Reads the transformed users and businesses out of their artifacts."""
+
+import tensorflow_transform as tft
+from tfx import types
+from tfx.types import artifact_utils
+
+from components import examples
+from models import features, preprocessing, tables
+
+_BAGS = (preprocessing.CATEGORIES, preprocessing.ATTRIBUTES, preprocessing.REVIEW_TERMS)
+
+
+def read_users(
+    transformed: list[types.Artifact], graph: list[types.Artifact]
+) -> tables.EntityTable:
+    """Reads all users.
+
+    Args:
+      transformed: The transformed Examples, alone in its list.
+      graph: The Transform graph that made them, likewise.
+    """
+    output = tft.TFTransformOutput(artifact_utils.get_single_uri(graph))
+    files = examples.split_files(transformed, features.ALL)
+    return tables.read_entities(files, features.USER_ID, _num_numeric(output), {})
+
+
+def read_businesses(
+    transformed: list[types.Artifact], graph: list[types.Artifact]
+) -> tables.EntityTable:
+    """Reads all businesses.
+
+    Args:
+      transformed: The transformed Examples, alone in its list.
+      graph: The Transform graph that made them, likewise.
+    """
+    output = tft.TFTransformOutput(artifact_utils.get_single_uri(graph))
+    bags = [key for key in _BAGS if key in output.transformed_feature_spec()]
+    # One position more than the vocabulary: tokens that it does not hold.
+    sizes = {key: output.vocabulary_size_by_name(key) + 1 for key in (preprocessing.CITY, *bags)}
+    files = examples.split_files(transformed, features.ALL)
+    return tables.read_entities(files, features.BUSINESS_ID, _num_numeric(output), sizes, bags)
+
+
+def _num_numeric(output: tft.TFTransformOutput) -> int:
+    return output.transformed_feature_spec()[preprocessing.NUMERIC].shape[0]

@@ -1,0 +1,135 @@
+"""Numbers that trees read: cross-fitted aggregates and covariates of a user and a business.
+
+The one place where the baselines touch the towers' aggregates.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import scipy.sparse
+
+from models.aggregates import NUM_AGGREGATES, aggregate_features, cross_fit, sum_ratings
+from models.bias import fit_bias
+from models.spectral import right_singular_vectors
+from models.tables import Bag, EntityTable, Interactions
+
+_NUM_FOLDS = 20
+# Directions that a bag of tokens, such as categories, is projected on.
+_BAG_DIM = 16
+
+
+class RatingFeatures:
+    """Builds the features of pairs of users and businesses.
+
+    Columns: categorical features of the business, such as its city; the sum of both shrunken
+    biases; aggregates of the user and of the business; numeric covariates of both; the business's
+    bags of tokens along their leading directions.
+    """
+
+    def __init__(
+        self,
+        users: EntityTable,
+        businesses: EntityTable,
+        shrinkages: tuple[float, float],
+        seed: int,
+    ):
+        """Projects the bags of tokens.
+
+        Args:
+          users: All users.
+          businesses: All businesses.
+          shrinkages: Pseudo-counts of users' and businesses' biases.
+          seed: Seed of the folds and of the decomposition of bags.
+        """
+        self._users, self._businesses = users, businesses
+        self._shrinkages, self._seed = shrinkages, seed
+        projected = [
+            _project(bag, businesses.vocabulary_sizes[key], seed)
+            for key, bag in businesses.bags.items()
+        ]
+        self._of_business = np.concatenate([businesses.numeric, *projected], axis=1)
+
+    @staticmethod
+    def width(users: EntityTable, businesses: EntityTable) -> int:
+        """Counts the columns."""
+        covariates = users.numeric.shape[1] + businesses.numeric.shape[1]
+        tokens = len(businesses.categorical) + _BAG_DIM * len(businesses.bags)
+        return 1 + 2 * NUM_AGGREGATES + covariates + tokens
+
+    @property
+    def categorical(self) -> list[int]:
+        """Columns that hold vocabulary positions."""
+        return list(range(len(self._businesses.categorical)))
+
+    def of_training_rows(self, interactions: Interactions) -> np.ndarray:
+        """Builds the features of training rows, their aggregates from the other folds only.
+
+        Returns:
+          `[num_interactions, num_features]` float32 array.
+        """
+        of_users, of_businesses = cross_fit(
+            interactions,
+            self._users.num_rows,
+            self._businesses.num_rows,
+            self._shrinkages,
+            _NUM_FOLDS,
+            self._seed,
+        )
+        return self._join(
+            interactions.user_rows,
+            interactions.business_rows,
+            self._aggregates(of_users, self._shrinkages[0]),
+            self._aggregates(of_businesses, self._shrinkages[1]),
+        )
+
+    def from_all_of(
+        self, interactions: Interactions
+    ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        """Prepares the features of other rows, their aggregates from all these interactions.
+
+        Returns:
+          A function of `[num_pairs]` user rows and business rows that builds a
+          `[num_pairs, num_features]` float32 array.
+        """
+        sizes = (self._users.num_rows, self._businesses.num_rows)
+        sums = sum_ratings(interactions, fit_bias(interactions, *sizes, *self._shrinkages))
+        of_users = self._aggregates(sums.users, self._shrinkages[0])
+        of_businesses = self._aggregates(sums.businesses, self._shrinkages[1])
+        return lambda user_rows, business_rows: self._join(
+            user_rows, business_rows, of_users[user_rows], of_businesses[business_rows]
+        )
+
+    @staticmethod
+    def _aggregates(sums: np.ndarray, shrinkage: float) -> np.ndarray:
+        return aggregate_features(sums, shrinkage).numpy()
+
+    def _join(
+        self,
+        user_rows: np.ndarray,
+        business_rows: np.ndarray,
+        of_users: np.ndarray,
+        of_businesses: np.ndarray,
+    ) -> np.ndarray:
+        positions = [
+            values[business_rows, None] for values in self._businesses.categorical.values()
+        ]
+        # Trees find a sum of two columns hard to build.
+        biases = of_users[:, :1] + of_businesses[:, :1]
+        covariates = [self._users.numeric[user_rows], self._of_business[business_rows]]
+        return np.concatenate(
+            [*positions, biases, of_users, of_businesses, *covariates], axis=1, dtype=np.float32
+        )
+
+
+def _project(bag: Bag, vocabulary_size: int, seed: int) -> np.ndarray:
+    """Projects bags on their leading directions, rare tokens weighing more.
+
+    Returns:
+      `[num_rows, _BAG_DIM]` float32 array.
+    """
+    counts = np.bincount(bag.values, minlength=vocabulary_size)
+    weights = (1.0 / np.sqrt(counts[bag.values])).astype(np.float32)
+    shape = (bag.num_rows, vocabulary_size)
+    matrix = scipy.sparse.csr_matrix((weights, bag.values, bag.row_splits), shape)
+    vectors, _ = right_singular_vectors(matrix, _BAG_DIM, seed)
+    return matrix @ vectors
