@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,9 +36,9 @@ class Choice:
 
     Attributes:
       recipe: Values of the fields that were open.
-      trials: What was tried: recipes, shares of a whole run, scores and looks.
-      best_step: Steps after which the whole run was best.
-      num_steps: Steps of the whole run.
+      trials: What was tried: recipes, shares of a whole run, scores and looks; the best last.
+      best_step: Steps after which its run was best.
+      num_steps: Steps of that run.
       factor_weight: What the rating factors count; 0 where they do not help.
     """
 
@@ -145,6 +146,7 @@ _RECIPES: dict[str, Sequence[tuning.Recipe]] = {
     RATING: tuning.RATING_RECIPES,
     RETRIEVAL: tuning.RETRIEVAL_RECIPES,
 }
+_GRIDS = {RATING: tuning.RATING_GRIDS, RETRIEVAL: tuning.RETRIEVAL_GRIDS}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,10 +161,10 @@ class _Star:
 
 @dataclasses.dataclass(frozen=True)
 class _Outcome:
-    """A run's looks, its best weights and, of a whole rating run, its factors."""
+    """A run's looks, its best weights and, of a rating run, its factors."""
 
     looks: list[Look]
-    weights: list[np.ndarray]
+    weights: list[np.ndarray]  # Empty where an earlier run was better.
     num_steps: int
     factors: Factors | None = None
 
@@ -177,6 +179,7 @@ class _Fit:
         self._histories = interactions.histories(star.users.num_rows)
         self._ratings: dict[int, RatingData] = {}
         self._directions: dict[int, np.ndarray] = {}
+        self._best_scores: dict[str, float] = {}
 
     def choose(self, task: str, look: EvalSplit) -> tuple[tuning.Trial, Choice]:
         """Tries the task's recipes and returns the best whole run and the choice."""
@@ -184,6 +187,7 @@ class _Fit:
         recipes = tuning.open_recipes(_RECIPES[task], self._model_options, options)
         trials = tuning.search(
             recipes,
+            _GRIDS[task],
             lambda recipe, share: self._run(task, recipe, share, look),
             options.tuning_seconds,
         )
@@ -219,13 +223,15 @@ class _Fit:
         measure = look.rate if task == RATING else look.rank
         looks = loop.fit(steps, steps, training.num_evaluations if share == 1.0 else 1, measure)
         score = max(one.score for one in looks)
-        if share < 1.0:
-            return score, _Outcome(looks, [], steps)
         factors = None
         if isinstance(loop, RatingLoop):
             factors = _weigh_factors(loop.fit_factors(), look, model)
             score = max(score, -look.rmse(look.predict(model)))
-        return score, _Outcome(looks, loop.weights_now(), steps, factors)
+        # Weights are large: only the best so far are kept.
+        weights: list[np.ndarray] = []
+        if score > self._best_scores.get(task, -math.inf):
+            self._best_scores[task], weights = score, loop.weights_now()
+        return score, _Outcome(looks, weights, steps, factors)
 
     def build(
         self, options: ModelOptions, training: TrainingOptions, task: str | None = None

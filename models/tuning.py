@@ -6,7 +6,6 @@ users are more than their history, and whether covariates help, depends on how d
 
 import dataclasses
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -42,22 +41,28 @@ _DENSE: Recipe = {
     "user_embedding": True,
     "retrieval_learning_rate": 6e-3,
 }
-# The likeliest first: where time is short, the rest is not tried.
 RETRIEVAL_RECIPES: tuple[Recipe, ...] = (
     _SPARSE,
     _DENSE,
-    {**_SPARSE, "temperature": 0.15},
     {**_SPARSE, "query_covariates": 0.3},
-    {**_DENSE, "temperature": 0.18},
-    {**_SPARSE, "history_power": 0.0},
     {**_DENSE, "user_embedding": False},
-    {**_SPARSE, "candidate_covariates": 0.0},
 )
+# From the best of them, each field is moved a place up and down its grid, and stays where it helps.
+# The rate stays: short runs flatter high ones.
+RETRIEVAL_GRIDS: Mapping[str, Sequence[Any]] = {
+    "temperature": (0.08, 0.12, 0.18, 0.25, 0.35),
+    "query_covariates": (0.0, 0.3, 1.0),
+    "history_power": (0.0, 0.25, 0.5),
+    "candidate_covariates": (0.0, 0.3, 1.0),
+    "embedding_dim": (32, 64, 128),
+}
 # Who visited what tells much where users rate much, and misleads where they do not.
 RATING_RECIPES: tuple[Recipe, ...] = ({"taste_dim": 8}, {"taste_dim": 0})
+RATING_GRIDS: Mapping[str, Sequence[Any]] = {}
 
-# Shares of a whole run that the rounds of trials last, and of the recipes that go on after each.
-_ROUNDS = ((0.1, 0.4), (0.35, 0.34), (1.0, 1.0))
+# Shares of a whole run that trials last, and how many recipes go on from each to the next.
+_SHARES = (0.1, 0.35, 1.0)
+_KEPT = (3, 2)
 # So few recipes are all run whole: short runs tell less.
 _FEW = 2
 
@@ -110,41 +115,73 @@ def apply_recipe(
 
 def search(
     recipes: Sequence[Recipe],
+    grids: Mapping[str, Sequence[Any]],
     run: Callable[[Recipe, float], tuple[float, Any]],
     seconds: float,
 ) -> list[Trial]:
-    """Finds the best recipe by successive halving: short runs of many, long runs of the best.
+    """Finds the best recipe: short runs of many, longer runs of the best.
+
+    Each run, short or long, is complete: its learning rate ends at 0. Where a short one is best,
+    longer ones would only overfit, and it is the answer.
 
     Source: Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter
-    Optimization" (2016).
+    Optimization" (2016), for the rounds.
 
     Args:
-      recipes: What to try.
+      recipes: What to try, the likeliest first.
+      grids: Values, in order, of fields that are then varied one by one.
       run: From a recipe and the share of a whole run to the score and the run's result.
       seconds: Time after which no trial begins but a last one: of the best recipe so far, whole.
 
     Returns:
-      All trials, a round's best last. The very last is whole.
+      All trials in order, but the best one last.
     """
-    started = time.monotonic()
-    going = list(recipes)
     trials: list[Trial] = []
-    for share, keep in _ROUNDS:
-        if len(going) <= _FEW and share < 1.0:
-            continue
-        tried: list[Trial] = []
+    deadline = time.monotonic() + seconds
+
+    def attempt(recipe: Recipe, share: float) -> Trial | None:
+        if trials and time.monotonic() > deadline:
+            return None
+        score, result = run(recipe, share)
+        _LOG.info("tried %s: score %.4f after %d %% of a run", dict(recipe), score, 100 * share)
+        trials.append(Trial(recipe, share, score, result))
+        return trials[-1]
+
+    going = list(recipes)
+    if len(going) > _FEW:
         for recipe in going:
-            if (trials or tried) and time.monotonic() - started > seconds:
-                _LOG.info("training.tuning_seconds leaves no time for more trials")
-                break
-            score, result = run(recipe, share)
-            _LOG.info("tried %s: score %.4f after %d %% of a run", recipe, score, 100 * share)
-            tried.append(Trial(recipe, share, score, result))
-        tried.sort(key=lambda trial: -trial.score)
-        trials += reversed(tried)
-        if tried:
-            going = [trial.recipe for trial in tried[: math.ceil(keep * len(tried))]]
-    if trials[-1].share < 1.0:
-        score, result = run(going[0], 1.0)
-        trials.append(Trial(going[0], 1.0, score, result))
-    return trials
+            attempt(recipe, _SHARES[0])
+        for field, values in grids.items():
+            for recipe in _neighbours(_best(trials).recipe, field, values):
+                attempt(recipe, _SHARES[0])
+        for trial in _ranked(trials, _SHARES[0])[: _KEPT[0]]:
+            attempt(trial.recipe, _SHARES[1])
+        longer_helps = _best(trials).share > _SHARES[0]
+        going = [t.recipe for t in _ranked(trials, _SHARES[1])[: _KEPT[1]] if longer_helps]
+    for recipe in going:
+        attempt(recipe, _SHARES[-1])
+    if time.monotonic() > deadline:
+        _LOG.info("training.tuning_seconds left no time for more trials")
+        if _best(trials).share < _SHARES[-1]:
+            recipe = _best(trials).recipe
+            score, result = run(recipe, _SHARES[-1])
+            trials.append(Trial(recipe, _SHARES[-1], score, result))
+    best = _best(trials)
+    return [*(trial for trial in trials if trial is not best), best]
+
+
+def _best(trials: Sequence[Trial]) -> Trial:
+    return max(trials, key=lambda trial: trial.score)
+
+
+def _ranked(trials: Sequence[Trial], share: float) -> list[Trial]:
+    """Lists the trials of one length, the best first."""
+    return sorted((t for t in trials if t.share == share), key=lambda trial: -trial.score)
+
+
+def _neighbours(recipe: Recipe, field: str, values: Sequence[Any]) -> list[Recipe]:
+    """Moves a field of a recipe a place up and a place down, if it is open."""
+    if field not in recipe:
+        return []
+    place = values.index(recipe[field])
+    return [{**recipe, field: values[p]} for p in (place + 1, place - 1) if 0 <= p < len(values)]

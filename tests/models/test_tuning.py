@@ -5,6 +5,7 @@ from models.options import ModelOptions, TrainingOptions
 from models.tuning import (
     AUTO,
     RATING_RECIPES,
+    RETRIEVAL_GRIDS,
     RETRIEVAL_RECIPES,
     apply_recipe,
     open_recipes,
@@ -93,6 +94,9 @@ def trial_of(trial):
     return trial.recipe["name"], trial.share
 
 
+NO_GRIDS: dict = {}
+
+
 class TestSearch:
     def test_the_best_after_a_whole_run_wins_whoever_leads_at_first(self):
         # Recipe 5 learns slowly; recipe 2 leads until the whole run.
@@ -100,55 +104,63 @@ class TestSearch:
             return {5: share, 2: 0.3 + 0.5 * share}.get(name, 0.01 * name)
 
         runs = Runs(score)
-        trials = search(recipes(8), runs, _FOREVER)
-        assert [trial_of(trial) for trial in trials if trial.share == 0.1][-1] == (2, 0.1)
+        trials = search(recipes(8), NO_GRIDS, runs, _FOREVER)
+        assert max(trials, key=lambda t: t.score if t.share == 0.1 else 0).recipe["name"] == 2
         assert trial_of(trials[-1]) == (5, 1.0)
         assert trials[-1].score == 1.0
         assert trials[-1].result == f"run {runs.done.index((5, 1.0)) + 1}"
 
-    def test_rounds_halve_the_recipes(self):
-        runs = Runs(lambda name, share: float(name))
-        search(recipes(8), runs, _FOREVER)
-        # ⌈0.4 · 8⌉ = 4 go on, and of them ⌈0.34 · 4⌉ = 2: the best first.
+    def test_the_best_go_on(self):
+        runs = Runs(lambda name, share: name + share)
+        search(recipes(8), NO_GRIDS, runs, _FOREVER)
         assert runs.done == [
             *((name, 0.1) for name in range(8)),
-            *((name, 0.35) for name in (7, 6, 5, 4)),
+            *((name, 0.35) for name in (7, 6, 5)),
             *((name, 1.0) for name in (7, 6)),
         ]
 
-    @pytest.mark.parametrize("count", range(1, 9))
-    def test_the_last_trial_is_whole_and_the_best_of_the_whole_ones(self, count):
-        trials = search(recipes(count), Runs(lambda name, share: -abs(name - 1.2)), _FOREVER)
-        assert trial_of(trials[-1]) == (min(1, count - 1), 1.0)
-        assert trials[-1].score == max(trial.score for trial in trials if trial.share == 1.0)
+    def test_where_longer_runs_only_overfit_a_short_one_is_the_answer(self):
+        runs = Runs(lambda name, share: name - share)
+        trials = search(recipes(5), NO_GRIDS, runs, _FOREVER)
+        assert trial_of(trials[-1]) == (4, 0.1)
+        # The longer runs of three say so; whole ones are spared.
+        assert runs.done == [*((name, 0.1) for name in range(5)), (4, 0.35), (3, 0.35), (2, 0.35)]
 
-    def test_a_round_s_best_comes_last(self):
-        trials = search(recipes(8), Runs(lambda name, share: float(name * 3 % 8)), _FOREVER)
-        assert len(trials) == 8 + 4 + 2
-        for part in (trials[:8], trials[8:12], trials[12:]):
-            scores = [trial.score for trial in part]
-            assert scores == sorted(scores)
+    def test_fields_of_the_best_move_along_their_grids(self):
+        tried = []
+
+        def run(recipe, share):
+            tried.append((recipe["x"], recipe["y"], share))
+            return share - abs(recipe["x"] - 3) - abs(recipe["y"] - 1), None
+
+        starts = [{"x": 2, "y": 2}, {"x": 0, "y": 2}, {"x": 2, "y": 9}]
+        trials = search(starts, {"x": (0, 2, 3), "y": (1, 2, 9), "z": (0, 1)}, run, _FOREVER)
+        assert trials[-1].recipe == {"x": 3, "y": 1}
+        # x up and down from the best start; then y down and up from x = 3, which was better.
+        assert tried[3:7] == [(3, 2, 0.1), (0, 2, 0.1), (3, 9, 0.1), (3, 1, 0.1)]
+
+    @pytest.mark.parametrize("count", range(1, 9))
+    def test_the_last_trial_is_the_best(self, count):
+        runs = Runs(lambda name, share: share - abs(name - 1.2))
+        trials = search(recipes(count), NO_GRIDS, runs, _FOREVER)
+        assert trial_of(trials[-1]) == (min(1, count - 1), 1.0)
+        assert trials[-1].score == max(trial.score for trial in trials)
+        assert len(trials) == len(runs.done)
 
     def test_of_equal_recipes_the_first_wins(self):
-        trials = search(recipes(8), Runs(lambda name, share: 0.5), _FOREVER)
+        trials = search(recipes(2), NO_GRIDS, Runs(lambda name, share: 0.5), _FOREVER)
         assert trial_of(trials[-1]) == (0, 1.0)
 
     def test_two_recipes_are_both_run_whole(self):
         runs = Runs(lambda name, share: float(name))
-        trials = search(recipes(2), runs, _FOREVER)
+        trials = search(recipes(2), NO_GRIDS, runs, _FOREVER)
         assert runs.done == [(0, 1.0), (1, 1.0)]
         assert [trial_of(trial) for trial in trials] == [(0, 1.0), (1, 1.0)]
-
-    def test_three_recipes_are_narrowed_to_two(self):
-        runs = Runs(lambda name, share: float(name))
-        search(recipes(3), runs, _FOREVER)
-        # ⌈0.4 · 3⌉ = 2, who are few enough to be run whole at once.
-        assert runs.done == [(0, 0.1), (1, 0.1), (2, 0.1), (2, 1.0), (1, 1.0)]
 
     @pytest.mark.parametrize("seconds", [0.0, _FOREVER])
     def test_one_recipe_is_run_once(self, seconds):
         runs = Runs(lambda name, share: 0.0)
-        (trial,) = search(recipes(1), runs, seconds)
+        (trial,) = search(recipes(1), NO_GRIDS, runs, seconds)
         assert runs.done == [(0, 1.0)]
         assert trial.result == "run 1"
 
@@ -165,7 +177,7 @@ class TestTime:
     def runs(clock):
         def score(name, share):
             clock[0] += 10 * share
-            return float(name)
+            return name + share
 
         return Runs(score)
 
@@ -175,28 +187,26 @@ class TestTime:
             # The first recipe is tried in any case.
             (0.0, [(0, 0.1), (0, 1.0)]),
             (2.5, [(0, 0.1), (1, 0.1), (2, 0.1), (2, 1.0)]),
-            # The first round lasts 8 seconds; of the second two trials begin.
-            (12.0, [*((name, 0.1) for name in range(8)), (7, 0.35), (6, 0.35), (7, 1.0)]),
-            # Both rounds last 22 seconds; the whole run of the best is the last to begin.
-            (
-                25.0,
-                [
-                    *((name, 0.1) for name in range(8)),
-                    *((name, 0.35) for name in (7, 6, 5, 4)),
-                    (7, 1.0),
-                ],
-            ),
+            # The short runs last 8 seconds; two longer ones begin.
+            (11.0, [*((name, 0.1) for name in range(8)), (7, 0.35), (6, 0.35), (7, 1.0)]),
         ],
     )
     def test_after_it_only_the_best_so_far_is_run_whole(self, clock, seconds, done):
         runs = self.runs(clock)
-        trials = search(recipes(8), runs, seconds)
+        trials = search(recipes(8), NO_GRIDS, runs, seconds)
         assert runs.done == done
         assert trial_of(trials[-1]) == done[-1]
 
+    def test_a_whole_run_that_ends_late_is_the_last(self, clock):
+        runs = self.runs(clock)
+        search(recipes(8), NO_GRIDS, runs, 20.0)
+        # 8 + 10.5 seconds of shorter runs; the first whole run ends after the time.
+        assert runs.done[-1] == (7, 1.0)
+        assert sum(share == 1.0 for _, share in runs.done) == 1
+
     def test_without_time_the_first_of_two_is_run_whole_and_no_more(self, clock):
         runs = self.runs(clock)
-        (trial,) = search(recipes(2), runs, 0.0)
+        (trial,) = search(recipes(2), NO_GRIDS, runs, 0.0)
         assert runs.done == [trial_of(trial)] == [(0, 1.0)]
 
 
@@ -235,3 +245,9 @@ class TestRecipes:
     def test_a_field_that_is_never_auto_may_not_be(self):
         with pytest.raises(pydantic.ValidationError, match="rating_dim"):
             ModelOptions(rating_dim=AUTO)
+
+    def test_grids_hold_the_values_of_all_recipes(self):
+        for recipe in RETRIEVAL_RECIPES:
+            for field, values in RETRIEVAL_GRIDS.items():
+                assert recipe[field] in values
+                assert list(values) == sorted(values)
