@@ -44,6 +44,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--no-workers", action="store_true", help="leave out the runs of two workers"
     )
+    parser.add_argument(
+        "--ours-only", action="store_true", help="leave out the programs that ours is compared with"
+    )
     options = parser.parse_args(arguments or [])
     with tempfile.TemporaryDirectory(dir=options.dir, prefix="ingest-") as directory:
         if options.full:
@@ -54,13 +57,13 @@ def main(arguments: list[str] | None = None) -> None:
             "benchmarks.ingest_programs", "generate", data, options.reviews or NUM_REVIEWS
         )
         for table in PROGRAMS:
-            _compare(table, directory, data)
+            _compare(table, PROGRAMS[table][: 1 if options.ours_only else None], directory, data)
         if not options.no_workers:
             _compare_workers(directory, data)
 
 
-def _compare(table: str, directory: str, data: str) -> None:
-    """Prints the cost of a table's programs, in turns."""
+def _compare(table: str, programs: tuple[str, ...], directory: str, data: str) -> None:
+    """Prints the cost of programs on a table, in turns."""
     path = os.path.join(data, f"{PREFIX}{table}.json")
     inputs = {
         "full": _take(path, None, directory),
@@ -73,7 +76,7 @@ def _compare(table: str, directory: str, data: str) -> None:
     measured: dict[tuple[str, str], list[processes.Usage]] = {}
     for turn in range(NUM_PAIRS):
         for size in ("tiny", "full") if turn else inputs:
-            for program in PROGRAMS[table]:
+            for program in programs:
                 out = os.path.join(directory, "out")
                 usage = processes.run(
                     "benchmarks.ingest_programs", program, table, inputs[size], out
@@ -83,7 +86,7 @@ def _compare(table: str, directory: str, data: str) -> None:
     _print_row(
         "", "CPU s, min", "median", "tiny file", "us/row, min", "median", "MB peak", "at 1/20"
     )
-    for program in PROGRAMS[table]:
+    for program in programs:
         full = [usage.cpu_seconds for usage in measured[program, "full"]]
         tiny = [usage.cpu_seconds for usage in measured[program, "tiny"]]
         # Turn by turn, the machine being as busy for the one as for the other.
