@@ -111,9 +111,12 @@ def _group_by_layout(widths: np.ndarray) -> list[np.ndarray] | None:
         size *= radix
     if size >= 2.0**53:  # beyond this a float64 no longer tells all codes apart
         return None
-    _, layout, counts = np.unique(code, return_inverse=True, return_counts=True)
-    if len(counts) * _MIN_ROWS_PER_LAYOUT > max(len(code), _MIN_ROWS_PER_LAYOUT):
+    encoded = pa.array(code).dictionary_encode()
+    num_layouts = len(encoded.dictionary)
+    if num_layouts * _MIN_ROWS_PER_LAYOUT > max(len(code), _MIN_ROWS_PER_LAYOUT):
         return None
+    layout = encoded.indices.to_numpy()
+    counts = np.bincount(layout, minlength=num_layouts)
     return np.split(np.argsort(layout, kind="stable"), counts.cumsum()[:-1])
 
 

@@ -24,7 +24,8 @@ _SIMPLE_ESCAPES = np.isin(np.arange(256), list(b'"/bfnrt'))
 _HEX_DIGITS = np.full(256, -1, np.int64)
 _HEX_DIGITS[list(b"0123456789")] = np.arange(10)
 _HEX_DIGITS[list(b"abcdef")] = _HEX_DIGITS[list(b"ABCDEF")] = np.arange(10, 16)
-_SURROGATES = 0xD800, 0xDFFF
+# The first halves of pairs begin at the one, the second halves at the other.
+_SURROGATES, _SURROGATE_MASK = (0xD800, 0xDC00), 0xFC00
 
 _MEMBER = re.compile(
     rb'[ \t]*"([^"\\]*)"[ \t]*:[ \t]*(?:"((?:[^"\\]|\\.)*)"|([-+.0-9eE]+))[ \t]*([,}])'
@@ -286,8 +287,12 @@ def _doubtful_escapes(buffer: np.ndarray, escapes: np.ndarray) -> np.ndarray:
     places = np.minimum(unicode[:, None] + np.arange(1, 5), len(buffer) - 1)
     digits = _HEX_DIGITS[buffer[places]]
     codes = digits @ (16 ** np.arange(3, -1, -1))
-    first, last = _SURROGATES
-    wrong = (digits < 0).any(axis=1) | ((codes >= first) & (codes <= last))
+    is_high, is_low = (codes & _SURROGATE_MASK == first for first in _SURROGATES)
+    is_pair = is_high[:-1] & is_low[1:] & (np.diff(unicode) == len(b"\\u0000"))
+    is_alone = is_high | is_low
+    is_alone[:-1] &= ~is_pair
+    is_alone[1:] &= ~is_pair
+    wrong = (digits < 0).any(axis=1) | is_alone
     known = _SIMPLE_ESCAPES[escaped] | (escaped == _UNICODE_ESCAPE)
     return np.concatenate([escapes[~known], unicode[wrong]])
 

@@ -93,28 +93,32 @@ def read_blocks(
             pieces = gzips.inflate(_read_chunks(stream, file.size_bytes))
             yield from _cut_blocks(file, pieces, block_bytes, max_line_bytes)
         else:
-            # A file without a byte is one block nevertheless.
-            for start in range(byte_range.start, byte_range.end, block_bytes) or (
-                byte_range.start,
-            ):
-                end = min(start + block_bytes, byte_range.end)
-                yield from _read_range(stream, file, start, end, max_line_bytes)
+            bounds = byte_range.start, byte_range.end
+            yield from _read_range(stream, file, *bounds, block_bytes, max_line_bytes)
 
 
 def _read_range(
-    stream: BinaryIO, file: input_files.InputFile, start: int, end: int, max_line_bytes: int
+    stream: BinaryIO,
+    file: input_files.InputFile,
+    start: int,
+    end: int,
+    block_bytes: int,
+    max_line_bytes: int,
 ) -> Iterator[Block]:
-    """Reads the lines that start in `[start, end)` as one block, or none."""
+    """Reads the lines that start in `[start, end)`; a file without a byte is one block."""
     first = _find_line(stream, file, start)
-    if first >= end and file.size_bytes:
-        return
-    last = _find_line(stream, file, end)
-    stop = min(last, end + max_line_bytes + 1)
-    stream.seek(file.start + first)
-    data = stream.read(stop - first)
-    if stop < last:
-        data += b"\n"  # It is the line that is too long, not the file that is cut.
-    yield Block(file, first, data, file.damage if last == file.size_bytes else "")
+    while first < end or not file.size_bytes:
+        block_end = min(first + block_bytes, end)
+        last = _find_line(stream, file, block_end)
+        stop = min(last, block_end + max_line_bytes + 1)
+        stream.seek(file.start + first)
+        data = stream.read(stop - first)
+        if stop < last:
+            data += b"\n"  # It is the line that is too long, not the file that is cut.
+        yield Block(file, first, data, file.damage if last == file.size_bytes else "")
+        if not file.size_bytes:
+            return
+        first = last
 
 
 def _find_line(stream: BinaryIO, file: input_files.InputFile, position: int) -> int:
