@@ -17,7 +17,7 @@ _ROWS_RATIO = {tables.INTERACTIONS: 1 / 4, tables.USERS: 1.0, tables.BUSINESSES:
 _GZIP_RATIO = 4
 # Where the user (business) file is missing, its ids come from the reviews: a fraction of their
 # bytes stands for the size that the table then has.
-_MENTIONS_RATIO = {tables.USERS: 1 / 8, tables.BUSINESSES: 1 / 64}
+_MENTIONS_RATIO = {tables.USERS: 1 / 8, tables.BUSINESSES: 1 / 16}
 # What a piece holds: rows of the table's file, ids that reviews mention, terms of reviews.
 ROWS, IDS, TERMS = "rows", "ids", "terms"
 # The splits draw with other seeds from the same hash.

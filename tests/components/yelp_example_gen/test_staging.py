@@ -83,8 +83,8 @@ def test_buckets_grow_with_the_input():
         file("users", 7 * unit),
     ]
     # 32 + 8 * 4 units of reviews, a quarter of which counts; the users from their own file, less
-    # than an eighth of the reviews; the businesses from a sixty-fourth.
-    assert staging.count_buckets(files) == {"interactions": 17, "users": 9, "businesses": 2}
+    # than an eighth of the reviews; the businesses from a sixteenth.
+    assert staging.count_buckets(files) == {"interactions": 17, "users": 9, "businesses": 5}
     # The words of reviews come to the businesses.
     with_terms = staging.count_buckets(files, with_terms=True)
     assert with_terms == {"interactions": 17, "users": 9, "businesses": 17}
