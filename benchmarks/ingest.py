@@ -23,6 +23,7 @@ PROGRAMS = {
     "business": ("ours", "duckdb", "floor"),
 }
 _TINY_LINES = 100
+_MIN_BYTES = 100 << 20
 _TWO_WORKER_BYTES = 2 << 30
 _WORKERS = (
     ("one process", []),
@@ -44,6 +45,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--no-workers", action="store_true", help="leave out the runs of two workers"
     )
+    parser.add_argument(
+        "--programs", nargs="+", help="which programs to compare; by default all of them"
+    )
     options = parser.parse_args(arguments or [])
     with tempfile.TemporaryDirectory(dir=options.dir, prefix="ingest-") as directory:
         if options.full:
@@ -53,15 +57,27 @@ def main(arguments: list[str] | None = None) -> None:
         processes.run(
             "benchmarks.ingest_programs", "generate", data, options.reviews or NUM_REVIEWS
         )
-        for table in PROGRAMS:
-            _compare(table, directory, data)
+        for table, programs in PROGRAMS.items():
+            chosen = [name for name in programs if name in (options.programs or programs)]
+            _compare(table, chosen, directory, _enlarge(table, data))
         if not options.no_workers:
             _compare_workers(directory, data)
 
 
-def _compare(table: str, directory: str, data: str) -> None:
-    """Prints the cost of a table's programs, in turns."""
+def _enlarge(table: str, data: str) -> str:
+    """Returns the path of a table's file, enlarged so that start-up is little beside its rows."""
     path = os.path.join(data, f"{PREFIX}{table}.json")
+    num_copies = -(-_MIN_BYTES // os.path.getsize(path))
+    if num_copies == 1:
+        return path
+    large = os.path.join(data, "large", os.path.basename(path))
+    os.makedirs(os.path.dirname(large), exist_ok=True)
+    processes.run("benchmarks.ingest_programs", "repeat", path, large, num_copies)
+    return large
+
+
+def _compare(table: str, programs: list[str], directory: str, path: str) -> None:
+    """Prints the cost of programs on a table's file, in turns."""
     inputs = {
         "full": _take(path, None, directory),
         "1/20": _take(path, 1 / 20, directory),
@@ -73,7 +89,7 @@ def _compare(table: str, directory: str, data: str) -> None:
     measured: dict[tuple[str, str], list[processes.Usage]] = {}
     for turn in range(NUM_PAIRS):
         for size in ("tiny", "full") if turn else inputs:
-            for program in PROGRAMS[table]:
+            for program in programs:
                 out = os.path.join(directory, "out")
                 usage = processes.run(
                     "benchmarks.ingest_programs", program, table, inputs[size], out
@@ -83,7 +99,7 @@ def _compare(table: str, directory: str, data: str) -> None:
     _print_row(
         "", "CPU s, min", "median", "tiny file", "us/row, min", "median", "MB peak", "at 1/20"
     )
-    for program in PROGRAMS[table]:
+    for program in programs:
         full = [usage.cpu_seconds for usage in measured[program, "full"]]
         tiny = [usage.cpu_seconds for usage in measured[program, "tiny"]]
         # Turn by turn, the machine being as busy for the one as for the other.

@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
-import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 from apache_beam.typehints import decorators
 
 from components.yelp_example_gen import (
@@ -112,10 +113,10 @@ class _WriteBucket(beam.DoFn):
         """Yields the tally of the bucket, and pieces with the terms of reviews on the side."""
         (table, bucket), grouped = element
         pieces = list(grouped)
-        frame, drops = _load_bucket(table, pieces, self._plan, parse_tally)
-        if tables.TEXT in frame.columns:
+        rows, drops = _load_bucket(table, pieces, self._plan, parse_tally)
+        if tables.TEXT in rows.column_names:
             terms, counts = term_files.stage_terms(
-                frame,
+                rows,
                 f"{bucket:05d}",
                 self._plan.num_buckets[tables.BUSINESSES],
                 self._plan.staging_dir,
@@ -124,20 +125,20 @@ class _WriteBucket(beam.DoFn):
                 key = tables.BUSINESSES, piece.bucket
                 yield beam.pvalue.TaggedOutput(_TERM_PIECES, (key, piece))
             yield beam.pvalue.TaggedOutput(_COUNT_PIECES, counts)
-            frame = frame.drop(tables.TEXT)
+            rows = rows.drop([tables.TEXT])
         if vocabulary:
             mentioned = [piece for piece in pieces if piece.kind == staging.TERMS]
             best = term_files.load_terms(mentioned, vocabulary, self._plan.num_review_terms)
-            frame = frame.join(best, features.BUSINESS_ID, how="left", maintain_order="left")
-        for split, split_dir in self._plan.split_dirs[table].items():
-            rows = frame.filter(pl.col(splits.SPLIT) == split).drop(splits.SPLIT)
-            if rows.height:
-                path = storage.join(split_dir, f"{SHARD_PREFIX}-{bucket:05d}")
-                storage.publish(path, tfrecords.encode_frame(rows), self._plan.staging_dir)
-        self._num_written.inc(frame.height)
+            rows = term_files.add_terms(rows, best)
+        rows_by_split = _separate_splits(rows)
+        for split, split_rows in rows_by_split.items():
+            split_dir = self._plan.split_dirs[table][split]
+            path = storage.join(split_dir, f"{SHARD_PREFIX}-{bucket:05d}")
+            storage.publish(path, tfrecords.encode_table(split_rows), self._plan.staging_dir)
+        self._num_written.inc(rows.num_rows)
         self._num_dropped.inc(sum(drops.values()) - drops.get(deduplication.UNKNOWN_IDS, 0))
-        self._progress.add(table, frame.height)
-        yield tallies.tally_bucket(table, frame, drops)
+        self._progress.add(table, rows.num_rows)
+        yield tallies.tally_bucket(table, rows_by_split, drops)
 
 
 def _load_bucket(
@@ -145,7 +146,7 @@ def _load_bucket(
     pieces: list[staging.Piece],
     plan: Plan,
     parse_tally: tallies.Tally,
-) -> tuple[pl.DataFrame, dict[str, int]]:
+) -> tuple[pa.Table, dict[str, int]]:
     """Loads a bucket's rows without repeats, with the column `split`, and counts the drops."""
     if not any(key[:3] == _EVAL_REVIEWS for key in parse_tally.counts):
         pieces = [_share_with_eval(piece) for piece in pieces]
@@ -157,15 +158,24 @@ def _load_bucket(
         rows, drops = deduplication.deduplicate_interactions(rows, keeps_visits)
         cutoffs = splits.temporal_cutoffs(parse_tally.days, plan.split_config)
         split = splits.assign_splits(rows, plan.split_config, cutoffs)
-        return rows.drop(splits.GIVEN_SPLIT).with_columns(split), drops
+        return rows.drop([splits.GIVEN_SPLIT]).append_column(splits.SPLIT, split), drops
     key = tables.BUCKET_KEYS[table]
     mentioned = staging.load_pieces(
         [piece for piece in pieces if piece.kind == staging.IDS],
         schema.empty_table().select([key]).schema,
     )
-    rows = rows.drop(splits.GIVEN_SPLIT)
-    rows, drops = deduplication.complete_entities(rows, mentioned, key)
-    return rows.with_columns(pl.lit(features.ALL).alias(splits.SPLIT)), drops
+    rows = rows.drop([splits.GIVEN_SPLIT])
+    rows, drops = deduplication.complete_entities(rows, mentioned[key], key)
+    return rows.append_column(splits.SPLIT, pa.repeat(features.ALL, rows.num_rows)), drops
+
+
+def _separate_splits(rows: pa.Table) -> dict[str, pa.Table]:
+    """Returns the rows of each split that has any, without the column `split`."""
+    split, rows = rows[splits.SPLIT], rows.drop([splits.SPLIT])
+    names = split.unique().to_pylist()
+    if len(names) == 1:
+        return {names[0]: rows}  # Users and businesses: nothing is copied.
+    return {name: rows.filter(pc.equal(split, name)) for name in sorted(names)}
 
 
 def _is_of_business(element: tuple[BucketKey, staging.Piece], num_parts: int) -> int:

@@ -3,6 +3,7 @@
 import ast
 import datetime
 import functools
+import itertools
 import re
 import warnings
 
@@ -21,6 +22,8 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d:\d\d:\d\d)?", re.ASCII)
 _HOURS = re.compile(r"(\d{1,2}):(\d{1,2})-(\d{1,2}):(\d{1,2})", re.ASCII)
 _YEAR = re.compile(r"20\d\d", re.ASCII)
 _MAX_LITERAL_CHARS = 4096
+_MAX_CACHED_TOKENS = 1 << 16
+_DAY_POSITIONS = {day: position for position, day in enumerate(features.DAYS)}
 
 
 def parse_timestamp(text: str) -> int:
@@ -77,9 +80,27 @@ def attribute_tokens(key: str, value: object) -> tuple[str, ...]:
     Raises:
       ValueError: If the value is of another kind, such as a list.
     """
-    if isinstance(value, str):
-        return _literal_tokens(key, value)
-    return _value_tokens(key, value)
+    return _known_tokens((key, value)) if isinstance(value, str) else _value_tokens(key, value)
+
+
+def all_attribute_tokens(attributes: dict[str, object]) -> tuple[list[str], list[str]]:
+    """Writes the attributes of a business as tokens; see `attribute_tokens`.
+
+    Returns:
+      The tokens, and the keys of the attributes that could not be used.
+    """
+    try:
+        return [*itertools.chain.from_iterable(map(_known_tokens, attributes.items()))], []
+    except (ValueError, TypeError):  # One is unusable, or too odd to be remembered.
+        pass
+    tokens: list[str] = []
+    unusable = []
+    for key, value in attributes.items():
+        try:
+            tokens += attribute_tokens(key, value)
+        except ValueError:
+            unusable.append(key)
+    return tokens, unusable
 
 
 def parse_day_hours(text: str) -> tuple[int, int]:
@@ -121,9 +142,9 @@ def parse_hours(hours: dict[str, object]) -> tuple[list[int], list[int], int]:
         if text is None:
             continue
         try:
-            position = features.DAYS.index(day)
+            position = _DAY_POSITIONS[day]
             opening[position], closing[position] = _parse_day_hours(str(text))
-        except ValueError:
+        except (KeyError, ValueError):
             num_unreadable += 1
     return opening, closing, num_unreadable
 
@@ -132,10 +153,20 @@ def parse_hours(hours: dict[str, object]) -> tuple[list[int], list[int], int]:
 _parse_day_hours = functools.lru_cache(maxsize=4096)(parse_day_hours)
 
 
-@functools.lru_cache(maxsize=1 << 16)
-def _literal_tokens(key: str, text: str) -> tuple[str, ...]:
-    """Writes an attribute whose value is a literal, of which few are distinct."""
-    return _value_tokens(key, _read_literal(text))
+class _TokenCache(dict[tuple[str, object], tuple[str, ...]]):
+    """Remembers the tokens of attributes whose values are strings, of which few are distinct."""
+
+    def __missing__(self, attribute: tuple[str, object]) -> tuple[str, ...]:
+        key, value = attribute
+        if not isinstance(value, str):  # 1 and True would be one key, but write different tokens.
+            return _value_tokens(key, value)
+        tokens = _value_tokens(key, _read_literal(value))
+        if len(self) < _MAX_CACHED_TOKENS:
+            self[attribute] = tokens
+        return tokens
+
+
+_known_tokens = _TokenCache().__getitem__
 
 
 def _read_literal(text: str) -> object:

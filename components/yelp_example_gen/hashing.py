@@ -19,7 +19,7 @@ def hash_strings(strings: pa.Array | pa.ChunkedArray) -> np.ndarray:
       up with zeros, each mixed into what came before.
     """
     if isinstance(strings, pa.ChunkedArray):
-        return np.concatenate([np.zeros(0, np.uint64), *map(hash_strings, strings.chunks)])
+        strings = pa.concat_arrays([pa.array([], strings.type), *strings.chunks])
     kind = np.dtype(np.int64 if pa.types.is_large_string(strings.type) else np.int32)
     _, offsets_buffer, data = strings.buffers()
     first_byte = strings.offset * kind.itemsize
@@ -30,11 +30,14 @@ def hash_strings(strings: pa.Array | pa.ChunkedArray) -> np.ndarray:
     words: np.ndarray = np.ndarray(offsets[-1] + 1, "<u8", buffer, strides=(1,))
     lengths = np.diff(offsets)
     hashes = mix(lengths.astype(np.uint64))
-    rows = np.flatnonzero(lengths)
+    starts, shortest = offsets[:-1], lengths.min() if len(lengths) else 0
     for start in range(0, int(lengths.max(initial=0)), _WORD_BYTES):
-        rows = rows[lengths[rows] > start] if start else rows
-        spare_bits = 8 * np.maximum(start + _WORD_BYTES - lengths[rows], 0).astype(np.uint64)
-        word = words[offsets[rows] + start] << spare_bits >> spare_bits
+        # Ids are as long as each other: it is all rows, most often.
+        rows = slice(None) if start < shortest else np.flatnonzero(lengths > start)
+        word = words[starts[rows] + start]
+        if start + _WORD_BYTES > shortest:
+            spare_bits = 8 * np.maximum(start + _WORD_BYTES - lengths[rows], 0).astype(np.uint64)
+            word = word << spare_bits >> spare_bits
         hashes[rows] = mix(hashes[rows] ^ word)
     return hashes
 

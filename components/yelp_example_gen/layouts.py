@@ -20,7 +20,7 @@ _NULL = -1
 _VARINT_LIMITS = (np.uint64(1) << np.arange(7, 64, 7, dtype=np.uint64)).astype(np.uint64)
 _FLOAT_BYTES = 4
 _MASK_DELTA = np.uint32(0xA282EAD8)
-_CRC_BYTES = 4
+CRC_BYTES = 4
 # A layout costs as much as the rows that it saves where it has fewer than about so many.
 _MIN_ROWS_PER_LAYOUT = 20
 
@@ -49,26 +49,29 @@ class _Column:
         return septets
 
 
-def encode_framed(table: pa.Table) -> bytes | None:
+def encode_framed(batch: pa.RecordBatch) -> bytes | None:
     """Encodes rows as TFRecords of tf.Example.
 
     Args:
-      table: Columns of large_string, int64 or float32, one chunk each; nulls allowed, and a column
-        of any type that holds nothing else.
+      batch: Columns of strings, int64 or float32; nulls allowed, and a column of any type that
+        holds nothing else.
 
     Returns:
-      The framed records in the order of the rows; None if the layouts are too many to pay.
+      The framed records in the order of the rows; None if there are lists, or too many layouts to
+      pay.
     """
+    if any(map(_has_lists, batch.columns)):
+        return None
     columns = [
-        _make_column(name.encode(), column.chunk(0))
-        for name, column in zip(table.column_names, table.columns, strict=True)
+        _make_column(name.encode(), column)
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
     ]
     widths = np.stack([column.widths for column in columns])
     groups = _group_by_layout(widths)
     if groups is None:
         return None
     framed = [(rows, _encode_group(columns, rows)) for rows in groups]
-    sizes = np.zeros(table.num_rows, np.int64)
+    sizes = np.zeros(batch.num_rows, np.int64)
     for rows, records in framed:
         sizes[rows] = records.shape[1]
     starts = sizes.cumsum() - sizes
@@ -78,6 +81,17 @@ def encode_framed(table: pa.Table) -> bytes | None:
         places: np.ndarray = np.ndarray(len(output) - size + 1, f"V{size}", output, strides=(1,))
         places[starts[rows]] = records.view(f"V{size}").ravel()
     return output.tobytes()
+
+
+def masked_crcs(records: Iterable[bytes]) -> np.ndarray:
+    """Computes TFRecord's masked CRC-32C of each record, `[num_records]` uint32."""
+    crcs = np.fromiter(map(google_crc32c.value, records), np.uint32)
+    return ((crcs >> 15 | crcs << 17) + _MASK_DELTA).astype("<u4")
+
+
+def _has_lists(column: pa.Array) -> bool:
+    """Returns whether there is a list in a column."""
+    return pa.types.is_list(column.type) and column.null_count < len(column)
 
 
 def _group_by_layout(widths: np.ndarray) -> list[np.ndarray] | None:
@@ -97,9 +111,12 @@ def _group_by_layout(widths: np.ndarray) -> list[np.ndarray] | None:
         size *= radix
     if size >= 2.0**53:  # beyond this a float64 no longer tells all codes apart
         return None
-    _, layout, counts = np.unique(code, return_inverse=True, return_counts=True)
-    if len(counts) * _MIN_ROWS_PER_LAYOUT > max(len(code), _MIN_ROWS_PER_LAYOUT):
+    encoded = pa.array(code).dictionary_encode()
+    num_layouts = len(encoded.dictionary)
+    if num_layouts * _MIN_ROWS_PER_LAYOUT > max(len(code), _MIN_ROWS_PER_LAYOUT):
         return None
+    layout = encoded.indices.to_numpy()
+    counts = np.bincount(layout, minlength=num_layouts)
     return np.split(np.argsort(layout, kind="stable"), counts.cumsum()[:-1])
 
 
@@ -114,16 +131,16 @@ def _encode_group(columns: list[_Column], rows: np.ndarray) -> np.ndarray:
             slots.append((len(features) - width, width, column))
     example = _delimit(_FIELD_1, features)
     length = np.array([len(example)], "<u8").tobytes()
-    header = length + _masked_crcs([length]).tobytes()
-    framed = np.tile(np.frombuffer(header + example + bytes(_CRC_BYTES), np.uint8), (len(rows), 1))
+    header = length + masked_crcs([length]).tobytes()
+    framed = np.tile(np.frombuffer(header + example + bytes(CRC_BYTES), np.uint8), (len(rows), 1))
     features_start = len(header) + len(example) - len(features)
     for start, width, column in slots:
         framed[:, features_start + start :][:, :width] = column.slot_bytes(rows, width)
     data, size = framed.tobytes(), framed.shape[1]
     records = (
-        data[start + len(header) : start + size - _CRC_BYTES] for start in range(0, len(data), size)
+        data[start + len(header) : start + size - CRC_BYTES] for start in range(0, len(data), size)
     )
-    framed[:, -_CRC_BYTES:] = _masked_crcs(records).view(np.uint8).reshape(-1, _CRC_BYTES)
+    framed[:, -CRC_BYTES:] = masked_crcs(records).view(np.uint8).reshape(-1, CRC_BYTES)
     return framed
 
 
@@ -149,9 +166,9 @@ def _make_column(key: bytes, array: pa.Array) -> _Column:
     if array.null_count == len(array):
         return _Column(key, _BYTES_LIST, np.full(len(array), _NULL), np.zeros(0, np.uint8))
     valid = array.is_valid().to_numpy(zero_copy_only=False)
-    if pa.types.is_large_string(array.type):
+    if pa.types.is_string(array.type):
         _, offsets_buffer, data = array.buffers()
-        offsets = np.frombuffer(offsets_buffer, np.int64, len(array) + 1, array.offset * 8)
+        offsets = np.frombuffer(offsets_buffer, np.int32, len(array) + 1, array.offset * 4)
         values = np.frombuffer(data, np.uint8) if data else np.zeros(0, np.uint8)
         return _Column(
             key, _BYTES_LIST, np.where(valid, np.diff(offsets), _NULL), values, offsets[:-1]
@@ -165,9 +182,3 @@ def _make_column(key: bytes, array: pa.Array) -> _Column:
         widths = 1 + np.searchsorted(_VARINT_LIMITS, values, side="right")
         kind = _INT64_LIST
     return _Column(key, kind, np.where(valid, widths, _NULL), values)
-
-
-def _masked_crcs(records: Iterable[bytes]) -> np.ndarray:
-    """Computes TFRecord's masked CRC-32C of each record, `[num_records]` uint32."""
-    crcs = np.fromiter(map(google_crc32c.value, records), np.uint32)
-    return ((crcs >> 15 | crcs << 17) + _MASK_DELTA).astype("<u4")

@@ -17,14 +17,15 @@ from components.yelp_example_gen import decimals
 
 _QUOTE, _BACKSLASH, _NEWLINE, _FIRST_PRINTABLE = b'"'[0], b"\\"[0], b"\n"[0], 0x20
 _UNICODE_ESCAPE = b"u"[0]
-_PIECE_BYTES = 1 << 18
+_PIECE_BYTES = 1 << 17
 # What stands after a backslash in the escapes of one character; an escaped backslash is left out,
 # since whether a quote after it ends the string takes more than a look at the byte before.
 _SIMPLE_ESCAPES = np.isin(np.arange(256), list(b'"/bfnrt'))
 _HEX_DIGITS = np.full(256, -1, np.int64)
 _HEX_DIGITS[list(b"0123456789")] = np.arange(10)
 _HEX_DIGITS[list(b"abcdef")] = _HEX_DIGITS[list(b"ABCDEF")] = np.arange(10, 16)
-_SURROGATES = 0xD800, 0xDFFF
+# The first halves of pairs begin at the one, the second halves at the other.
+_SURROGATES, _SURROGATE_MASK = (0xD800, 0xDC00), 0xFC00
 
 _MEMBER = re.compile(
     rb'[ \t]*"([^"\\]*)"[ \t]*:[ \t]*(?:"((?:[^"\\]|\\.)*)"|([-+.0-9eE]+))[ \t]*([,}])'
@@ -72,6 +73,9 @@ class Lines:
     Attributes:
       starts: `[num_lines]` int64: where each line starts, in bytes.
       ends: `[num_lines]` int64: where its newline stands, or where the block ends.
+
+    Of a block that is located without marks there is nothing else:
+
       quotes: `[num_quotes]` int64: the quotes that no backslash stands before.
       escapes: `[num_escapes]` int64: the bytes that a backslash stands before.
       controls: `[num_controls]` int64: the control characters other than newlines.
@@ -160,10 +164,15 @@ def learn_shape(line: bytes) -> Shape | None:
     return Shape(tuple(slots), line[value_end:], num_quotes + slots[-1].is_string)
 
 
-def locate_lines(data: bytes) -> Lines:
-    """Locates the lines of a block; only the last may lack its newline."""
+def locate_lines(data: bytes, with_marks: bool = True) -> Lines:
+    """Locates the lines of a block.
+
+    Args:
+      data: The block; only the last line may lack its newline.
+      with_marks: Whether lines are to be matched with a shape, which takes more than their ends.
+    """
     buffer = np.frombuffer(data, np.uint8)
-    places = _find_marks(buffer)
+    places = _find_marks(buffer, with_marks)
     marks = buffer[places]
     escapes = places[marks == _BACKSLASH] + 1
     is_quote = marks == _QUOTE
@@ -180,15 +189,16 @@ def locate_lines(data: bytes) -> Lines:
     )
 
 
-def _find_marks(buffer: np.ndarray) -> np.ndarray:
-    """Returns where quotes, backslashes and control characters stand, `[num_marks]` int64."""
+def _find_marks(buffer: np.ndarray, with_strings: bool) -> np.ndarray:
+    """Returns where control characters, quotes and backslashes stand, `[num_marks]` int64."""
     found = [np.zeros(0, np.int64)]
     # Pieces that stay in the processor's cache.
     for start in range(0, len(buffer), _PIECE_BYTES):
         piece = buffer[start : start + _PIECE_BYTES]
         is_mark = piece < _FIRST_PRINTABLE
-        is_mark |= piece == _QUOTE
-        is_mark |= piece == _BACKSLASH
+        if with_strings:
+            is_mark |= piece == _QUOTE
+            is_mark |= piece == _BACKSLASH
         found.append(np.flatnonzero(is_mark) + start)
     return np.concatenate(found)
 
@@ -277,8 +287,12 @@ def _doubtful_escapes(buffer: np.ndarray, escapes: np.ndarray) -> np.ndarray:
     places = np.minimum(unicode[:, None] + np.arange(1, 5), len(buffer) - 1)
     digits = _HEX_DIGITS[buffer[places]]
     codes = digits @ (16 ** np.arange(3, -1, -1))
-    first, last = _SURROGATES
-    wrong = (digits < 0).any(axis=1) | ((codes >= first) & (codes <= last))
+    is_high, is_low = (codes & _SURROGATE_MASK == first for first in _SURROGATES)
+    is_pair = is_high[:-1] & is_low[1:] & (np.diff(unicode) == len(b"\\u0000"))
+    is_alone = is_high | is_low
+    is_alone[:-1] &= ~is_pair
+    is_alone[1:] &= ~is_pair
+    wrong = (digits < 0).any(axis=1) | is_alone
     known = _SIMPLE_ESCAPES[escaped] | (escaped == _UNICODE_ESCAPE)
     return np.concatenate([escapes[~known], unicode[wrong]])
 

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import orjson
@@ -17,7 +18,11 @@ _TRUNCATED = "truncated line"
 _NUM_SAMPLES = 10
 _MIN_SHAPED_LINES = 100
 # Rows of Python objects are turned into columns before the garbage collector cares for them.
-_ROWS_PER_PART = 1000
+_ROWS_PER_PART = 250
+_QUOTED_FIELDS = {
+    table: [f'"{key}"'.encode() for key in required]
+    for table, required in records.REQUIRED_FIELDS.items()
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,19 +78,20 @@ def parse_block(
         that it cuts, or one more reject.
       with_text: Whether interactions carry their text.
     """
-    lines = line_shapes.locate_lines(data)
+    lines = line_shapes.locate_lines(data, with_marks=table in shaped_rows.TABLES)
     schema = tables.staged_schema(table, with_text)
     rows, row_lines = _read_shaped_lines(table, data, lines, with_text)
     is_row = np.zeros(len(lines.starts), bool)
     is_row[row_lines] = True
     single_lines: list[int] = []
     single_rows: list[records.Row] = []
-    parts = [rows]
+    parts: list[pa.Table] = []
     rejects: list[Reject] = []
     ignored: list[str] = []
     num_blank = 0
-    for number in np.flatnonzero(~is_row).tolist():
-        start, end = int(lines.starts[number]), int(lines.ends[number])
+    others = np.flatnonzero(~is_row)
+    bounds = lines.starts[others].tolist(), lines.ends[others].tolist()
+    for number, start, end in zip(others.tolist(), *bounds, strict=True):
         line, offset = data[start:end], base_offset + start
         num_ignored = len(ignored)
         try:
@@ -110,15 +116,24 @@ def parse_block(
             del ignored[num_ignored:]
     if damage:
         rejects.append(Reject(base_offset + len(data), damage, ""))
-    if single_lines:
-        rows = pa.concat_tables([*parts, _to_table(schema, single_rows)])
-        rows = rows.take(np.argsort(np.concatenate([row_lines, single_lines]), kind="stable"))
+    singles = pa.concat_tables([*parts, _to_table(schema, single_rows)])
     return ParsedBlock(
-        rows=rows,
+        rows=_insert_rows(rows, singles, np.searchsorted(row_lines, single_lines)),
         rejects=rejects,
         num_lines=len(lines.starts) + bool(damage),
         num_blank=num_blank,
         ignored_fields=collections.Counter(ignored),
+    )
+
+
+def merge_blocks(blocks: Sequence[ParsedBlock]) -> ParsedBlock:
+    """Merges blocks that follow one another in a file."""
+    return ParsedBlock(
+        rows=pa.concat_tables([block.rows for block in blocks]),
+        rejects=[reject for block in blocks for reject in block.rejects],
+        num_lines=sum(block.num_lines for block in blocks),
+        num_blank=sum(block.num_blank for block in blocks),
+        ignored_fields=sum((block.ignored_fields for block in blocks), collections.Counter()),
     )
 
 
@@ -130,7 +145,7 @@ def _read_shaped_lines(
     Returns:
       Rows, and the numbers of their lines; none where this does not pay.
     """
-    none = _to_table(tables.staged_schema(table, with_text), []), np.zeros(0, np.int64)
+    none = tables.staged_schema(table, with_text).empty_table(), np.zeros(0, np.int64)
     if table not in shaped_rows.TABLES or len(lines.starts) < _MIN_SHAPED_LINES:
         return none
     bounds = zip(lines.starts[:_NUM_SAMPLES].tolist(), lines.ends.tolist(), strict=False)
@@ -140,6 +155,25 @@ def _read_shaped_lines(
         return none
     shaped = line_shapes.match_lines(data, lines, shape, ranges.MAX_LINE_BYTES)
     return shaped_rows.make_rows(table, data, shaped, with_text) or none
+
+
+def _insert_rows(rows: pa.Table, others: pa.Table, places: np.ndarray) -> pa.Table:
+    """Inserts rows among others, without a copy of any.
+
+    Args:
+      rows: Rows.
+      others: As many rows as there are places.
+      places: `[n]` int64: the number of the row that each stands before, ascending.
+    """
+    cuts, firsts = np.unique(places, return_index=True)
+    bounds = [0, *cuts.tolist(), rows.num_rows]
+    other_bounds = [*firsts.tolist(), others.num_rows]
+    parts = [rows.slice(0, bounds[1])]
+    for number in range(len(cuts)):
+        first, start = other_bounds[number], bounds[number + 1]
+        parts.append(others.slice(first, other_bounds[number + 1] - first))
+        parts.append(rows.slice(start, bounds[number + 2] - start))
+    return pa.concat_tables(parts)
 
 
 def _load(table: str, text: bytes) -> records.Record | None:
@@ -169,16 +203,16 @@ def _check_keys(table: str, text: bytes) -> None:
     Raises:
       RecordError: If it does.
     """
-    required = records.REQUIRED_FIELDS[table]
-    # An escape may hide a key's name.
-    if b"\\u" not in text and all(text.count(f'"{key}"'.encode()) < 2 for key in required):
+    # An escape may hide a key's name; a single byte is found sooner than two.
+    may_hide = b"\\" in text and b"\\u" in text
+    if not may_hide and all(text.count(key) < 2 for key in _QUOTED_FIELDS[table]):
         return
     try:
         pairs = json.loads(text, object_pairs_hook=list)
     except RecursionError as error:
         raise records.RecordError("nested too deeply") from error
     counts = collections.Counter(name for name, _ in pairs)
-    for key in required:
+    for key in records.REQUIRED_FIELDS[table]:
         if counts[key] > 1:
             raise records.RecordError(f"{key}: given twice")
 
@@ -198,11 +232,12 @@ def _explain(text: bytes, error: orjson.JSONDecodeError) -> str:
 
 def _to_table(schema: pa.Schema, rows: list[records.Row]) -> pa.Table:
     """Transposes rows into Arrow columns."""
-    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
+    if not rows:
+        return schema.empty_table()
     return pa.table(
         [
             pa.array(column, field.type, from_pandas=False)
-            for column, field in zip(columns, schema, strict=True)
+            for column, field in zip(zip(*rows, strict=True), schema, strict=True)
         ],
         schema=schema,
     )

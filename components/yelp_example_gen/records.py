@@ -1,6 +1,5 @@
 """One JSON object of Yelp's files as a row of its table."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ REQUIRED_FIELDS = {
     tables.BUSINESSES: ("business_id",),
 }
 
+_PRICE_RANGE = "RestaurantsPriceRange2"
 _MAX_INT64 = 2**63 - 1
 _MIN_VOTES = -1000  # the real data has reviews with -1 votes
 
@@ -161,14 +161,13 @@ def _convert(
 ) -> Any:
     """Parses an optional string; None where it is absent or unusable."""
     value = record.get(key)
-    if value is None:
-        return None
-    if isinstance(value, str):
-        try:
+    try:
+        if isinstance(value, str):
             return parse(value)
-        except ValueError:
-            pass
-    ignored.append(key)
+    except ValueError:
+        pass
+    if value is not None:
+        ignored.append(key)
     return None
 
 
@@ -200,8 +199,7 @@ def _degrees(record: Record, key: str, limit: float, ignored: list[str]) -> floa
     value = record.get(key)
     if value is None:
         return None
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and math.isfinite(value) and abs(value) <= limit:
+    if type(value) in {int, float} and abs(value) <= limit:  # NaN is not
         return float(value)
     ignored.append(key)
     return None
@@ -215,26 +213,24 @@ def _attributes(record: Record, ignored: list[str]) -> tuple[list[str] | None, i
     if not isinstance(value, dict):
         ignored.append("attributes")
         return None, None
-    tokens: list[str] = []
+    tokens, unusable = fields.all_attribute_tokens(value)
+    ignored += [f"attributes.{key}" for key in unusable]
     price_range = None
-    for key, literal in value.items():
-        try:
-            own_tokens = fields.attribute_tokens(key, literal)
-        except ValueError:
-            ignored.append(f"attributes.{key}")
-            continue
-        tokens += own_tokens
-        if key == "RestaurantsPriceRange2" and own_tokens:
-            price_range = _price_range(own_tokens, ignored)
+    if _PRICE_RANGE in value and _PRICE_RANGE not in unusable:
+        price_range = _price_range(
+            fields.attribute_tokens(_PRICE_RANGE, value[_PRICE_RANGE]), ignored
+        )
     return tokens or None, price_range
 
 
 def _price_range(tokens: tuple[str, ...], ignored: list[str]) -> int | None:
-    """Returns the price range of 1 to 4 that the attribute's token tells."""
+    """Returns the price range of 1 to 4 that the attribute's tokens tell; None without tokens."""
+    if not tokens:
+        return None
     level = tokens[0].partition("=")[2]
     if len(tokens) == 1 and level in {"1", "2", "3", "4"}:
         return int(level)
-    ignored.append("attributes.RestaurantsPriceRange2")
+    ignored.append(f"attributes.{_PRICE_RANGE}")
     return None
 
 

@@ -18,7 +18,7 @@ _FRIENDS_SEPARATOR = ", "
 _MONTH_DAYS = np.array([31, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])  # from month 0 on
 _INTS, _STRINGS = pa.list_(pa.int64()), pa.list_(pa.string())
 _ZERO, _SPACE, _DELETE, _BACKSLASH = b"0"[0], 0x20, 0x7F, b"\\"[0]
-_DATE_TEMPLATE = np.frombuffer(b"0000-00-00 00:00:00", np.uint8)
+_DATE_TEMPLATE = np.frombuffer(b"0000-00-00 00:00:00", np.uint8)[:, None]
 _DATE_DIGITS = _DATE_TEMPLATE == _ZERO
 
 
@@ -46,7 +46,9 @@ def make_rows(
     except KeyError:
         return None
     rows = pa.table(columns, schema=schema)
-    return rows.filter(pa.array(reader.is_plain)), shaped.lines[reader.is_plain]
+    if not reader.is_plain.all():
+        rows = rows.filter(pa.array(reader.is_plain))
+    return rows, shaped.lines[reader.is_plain]
 
 
 class _Reader:
@@ -86,15 +88,21 @@ class _Reader:
         spans = self._shaped.strings[key]
         num_chars = len(_DATE_TEMPLATE)
         self.is_plain &= spans.ends - spans.starts == num_chars
-        places = spans.starts[:, None] + np.arange(num_chars)
-        chars = self._buffer[np.minimum(places, len(self._buffer) - 1)]
-        digits = chars - _ZERO  # uint8: what is below "0" wraps around to large values
-        self.is_plain &= np.where(_DATE_DIGITS, digits < 10, chars == _DATE_TEMPLATE).all(axis=1)
-        digits = digits.astype(np.int64)
-        year = digits[:, :4] @ [1000, 100, 10, 1]
-        month, day, hour, minute, second = (
-            digits[:, place] * 10 + digits[:, place + 1] for place in (5, 8, 11, 14, 17)
+        windows: np.ndarray = np.ndarray(
+            max(len(self._buffer) - num_chars + 1, 0), f"V{num_chars}", self._buffer, strides=(1,)
         )
+        if not len(windows):
+            return pa.array(np.zeros(len(self.is_plain), np.int64))
+        texts = windows[np.minimum(spans.starts, len(windows) - 1)]
+        # [num_chars, num_rows]: a row of digits takes one instruction for many lines.
+        chars = np.ascontiguousarray(texts.view(np.uint8).reshape(-1, num_chars).T)
+        digits = chars - _ZERO  # uint8: what is below "0" wraps around to large values
+        self.is_plain &= np.where(_DATE_DIGITS, digits < 10, chars == _DATE_TEMPLATE).all(axis=0)
+        century, years, month, day, hour, minute, second = (
+            digits[place].astype(np.int64) * 10 + digits[place + 1]
+            for place in (0, 2, 5, 8, 11, 14, 17)
+        )
+        year = century * 100 + years
         is_leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
         month_days = _MONTH_DAYS[np.clip(month, 0, 12)] - ((month == 2) & ~is_leap)
         self.is_plain &= (month >= 1) & (month <= 12) & (day >= 1) & (day <= month_days)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 import pydantic
 
 from components.yelp_example_gen import hashing
@@ -99,89 +101,66 @@ def temporal_cutoffs(day_counts: Mapping[int, int], config: SplitOptions) -> Cut
     return Cutoffs(int(days[eval_day]) * DAY_SECONDS, int(days[test_day]) * DAY_SECONDS)
 
 
-def assign_splits(
-    frame: pl.DataFrame, config: SplitOptions, cutoffs: Cutoffs | None = None
-) -> pl.Series:
+def assign_splits(rows: pa.Table, config: SplitOptions, cutoffs: Cutoffs | None = None) -> pa.Array:
     """Assigns a split to each interaction.
 
     Args:
-      frame: Interactions, all those of each of their users; under `given` with the column
+      rows: Interactions, all those of each of their users; under `given` with the column
         `given_split`: a split, or `TRAIN_AND_EVAL` where eval is to be carved out of it.
       config: The method and its fractions.
       cutoffs: Where eval and test begin; for `temporal` only. None puts all into train.
 
     Returns:
-      A string column `split`, aligned with `frame`.
+      `[num_rows]` string: the names of the splits.
     """
     if config.method == TEMPORAL:
-        split = _temporal_split(cutoffs)
-    elif config.method == RANDOM:
-        split = _random_split(frame, config)
-    elif config.method == LEAVE_LAST:
-        split = _leave_last_split()
-    else:
-        split = _given_split(frame, config)
-    return frame.select(split.alias(SPLIT)).to_series()
+        return _temporal_split(rows, cutoffs)
+    if config.method == RANDOM:
+        return _random_split(rows, config)
+    if config.method == LEAVE_LAST:
+        return _leave_last_split(rows)
+    return _given_split(rows, config)
 
 
-def _temporal_split(cutoffs: Cutoffs | None) -> pl.Expr:
+def _temporal_split(rows: pa.Table, cutoffs: Cutoffs | None) -> pa.Array:
     """Compares the times with the cut-offs."""
+    seconds = rows[features.TIMESTAMP_SECONDS].to_numpy()
     if cutoffs is None:
-        return pl.repeat(features.TRAIN, pl.len())
-    seconds = pl.col(features.TIMESTAMP_SECONDS)
-    return (
-        pl
-        .when(seconds >= cutoffs.test_from_seconds)
-        .then(pl.lit(features.TEST))
-        .when(seconds >= cutoffs.eval_from_seconds)
-        .then(pl.lit(features.EVAL))
-        .otherwise(pl.lit(features.TRAIN))
-    )
+        return _name_splits(np.zeros(len(seconds), bool), np.zeros(len(seconds), bool))
+    return _name_splits(seconds >= cutoffs.eval_from_seconds, seconds >= cutoffs.test_from_seconds)
 
 
-def _random_split(frame: pl.DataFrame, config: SplitOptions) -> pl.Expr:
+def _random_split(rows: pa.Table, config: SplitOptions) -> pa.Array:
     """Compares a hash of the review id with the fractions."""
-    draw = _draw(frame, config.seed)
-    return (
-        pl
-        .when(draw < config.test)
-        .then(pl.lit(features.TEST))
-        .when(draw < config.test + config.eval)
-        .then(pl.lit(features.EVAL))
-        .otherwise(pl.lit(features.TRAIN))
-    )
+    draws = _draw(rows, config.seed)
+    return _name_splits(draws < config.test + config.eval, draws < config.test)
 
 
-def _leave_last_split() -> pl.Expr:
+def _leave_last_split(rows: pa.Table) -> pa.Array:
     """Counts each user's interactions from the newest on; the larger review id wins a tie."""
     newest_first = [features.TIMESTAMP_SECONDS, features.REVIEW_ID]
-    # The position of each row among the user's rows, the newest having position 0.
+    frame = pl.DataFrame(pl.from_arrow(rows.select([features.USER_ID, *newest_first])))
+    # The position of each row among the user's rows, the newest having position 1.
     position = pl.struct(newest_first).rank("ordinal", descending=True).over(features.USER_ID)
     enough = pl.len().over(features.USER_ID) >= _LEAVE_LAST_MIN_INTERACTIONS
-    return (
-        pl
-        .when(enough & (position == 1))
-        .then(pl.lit(features.TEST))
-        .when(enough & (position == 2))
-        .then(pl.lit(features.EVAL))
-        .otherwise(pl.lit(features.TRAIN))
-    )
+    places = frame.select(pl.when(enough).then(position)).to_series()
+    return _name_splits((places <= 2).fill_null(False).to_numpy(), places.eq_missing(1).to_numpy())
 
 
-def _given_split(frame: pl.DataFrame, config: SplitOptions) -> pl.Expr:
+def _given_split(rows: pa.Table, config: SplitOptions) -> pa.Array:
     """Takes the split of the input file, and carves eval out of train where it has no file."""
-    given = pl.col(GIVEN_SPLIT)
-    carved = (
-        pl
-        .when(_draw(frame, config.seed) < config.eval)
-        .then(pl.lit(features.EVAL))
-        .otherwise(pl.lit(features.TRAIN))
-    )
-    return pl.when(given == TRAIN_AND_EVAL).then(carved).otherwise(given)
+    given = rows[GIVEN_SPLIT].combine_chunks()
+    is_eval = _draw(rows, config.seed) < config.eval
+    carved = _name_splits(is_eval, np.zeros(len(is_eval), bool))
+    return pc.if_else(pc.equal(given, TRAIN_AND_EVAL), carved, given)
 
 
-def _draw(frame: pl.DataFrame, seed: int) -> pl.Series:
+def _draw(rows: pa.Table, seed: int) -> np.ndarray:
     """Draws a number in [0, 1) for each interaction, whatever the order of the rows."""
-    review_ids = frame[features.REVIEW_ID].to_arrow(compat_level=pl.CompatLevel.oldest())
-    hashes = hashing.mix(hashing.hash_strings(review_ids), seed)
-    return pl.Series("draw", hashes / 2.0**64)
+    return hashing.mix(hashing.hash_strings(rows[features.REVIEW_ID]), seed) / 2.0**64
+
+
+def _name_splits(is_later: np.ndarray, is_test: np.ndarray) -> pa.Array:
+    """Names the splits of rows of which some are not for training, and some of these for test."""
+    numbers = np.where(is_test, 2, is_later.astype(np.int64))
+    return pa.array(features.INTERACTION_SPLITS).take(pa.array(numbers))

@@ -5,18 +5,19 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from components.yelp_example_gen import hashing, input_files, splits, storage, tables
 
-# How much input, decompressed, a bucket is made of: 170,000 of Yelp's reviews, 75,000 users.
-BUCKET_BYTES = 128 << 20
+# How much memory the rows of a bucket may take: those of 85,000 of Yelp's reviews, 18,000 users.
+BUCKET_BYTES = 16 << 20
+# What a table's input takes as rows. Reviews lose their texts, but are compared by their ids.
+_ROWS_RATIO = {tables.INTERACTIONS: 1 / 4, tables.USERS: 1.0, tables.BUSINESSES: 1.0}
 # JSON lines shrink to about a quarter.
 _GZIP_RATIO = 4
 # Where the user (business) file is missing, its ids come from the reviews: a fraction of their
 # bytes stands for the size that the table then has.
-_MENTIONS_RATIO = {tables.USERS: 1 / 8, tables.BUSINESSES: 1 / 64}
+_MENTIONS_RATIO = {tables.USERS: 1 / 8, tables.BUSINESSES: 1 / 16}
 # What a piece holds: rows of the table's file, ids that reviews mention, terms of reviews.
 ROWS, IDS, TERMS = "rows", "ids", "terms"
 # The splits draw with other seeds from the same hash.
@@ -51,11 +52,14 @@ def count_buckets(
     table_bytes = dict.fromkeys(tables.SCHEMAS, 0.0)
     for file in files:
         table_bytes[file.table] += file.size_bytes * (_GZIP_RATIO if file.is_gzip else 1)
-    # The distinct words of reviews take about as many bytes as the reviews.
-    ratios = _MENTIONS_RATIO | ({tables.BUSINESSES: 1.0} if with_terms else {})
+    # Reviews that carry their texts make larger buckets, and so do their distinct words.
+    ratios = _MENTIONS_RATIO | ({tables.BUSINESSES: 1 / 4} if with_terms else {})
     for table, ratio in ratios.items():
         table_bytes[table] = max(table_bytes[table], ratio * table_bytes[tables.INTERACTIONS])
-    return {table: max(1, math.ceil(size / BUCKET_BYTES)) for table, size in table_bytes.items()}
+    return {
+        table: max(1, math.ceil(size * _ROWS_RATIO[table] / BUCKET_BYTES))
+        for table, size in table_bytes.items()
+    }
 
 
 def stage_rows(rows: pa.Table, key: str, num_buckets: int, path: str, temp_dir: str) -> list[int]:
@@ -71,23 +75,26 @@ def stage_rows(rows: pa.Table, key: str, num_buckets: int, path: str, temp_dir: 
     Returns:
       The buckets that have rows.
     """
-    buckets = _assign_buckets(rows[key], num_buckets)
-    order = np.argsort(buckets, kind="stable")
-    counts = np.bincount(buckets, minlength=num_buckets)
-    rows = rows.take(pa.array(order)).combine_chunks()
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, rows.schema) as writer:
+    counts = np.array([rows.num_rows])
+    if num_buckets > 1:
+        buckets = _assign_buckets(rows[key], num_buckets)
+        counts = np.bincount(buckets, minlength=num_buckets)
+        rows = rows.take(pa.array(np.argsort(buckets, kind="stable")))
+    rows = rows.combine_chunks()
+    with (
+        storage.publishing(path, temp_dir) as stream,
+        pa.ipc.new_file(stream, rows.schema) as writer,
+    ):
         for start, count in zip(counts.cumsum() - counts, counts, strict=True):
             batch = pa.RecordBatch.from_arrays(
                 [_only_chunk(column.slice(start, count)) for column in rows.columns],
                 schema=rows.schema,
             )
             writer.write_batch(batch)
-    storage.publish(path, [sink.getvalue()], temp_dir)
     return np.flatnonzero(counts).tolist()
 
 
-def load_pieces(pieces: Iterable[Piece], schema: pa.Schema) -> pl.DataFrame:
+def load_pieces(pieces: Iterable[Piece], schema: pa.Schema) -> pa.Table:
     """Loads staged rows in the order of the input, whatever the order of the pieces.
 
     Args:
@@ -97,15 +104,13 @@ def load_pieces(pieces: Iterable[Piece], schema: pa.Schema) -> pl.DataFrame:
     Returns:
       The rows, with the further column `given_split`.
     """
-    ordered = sorted(pieces)
-    batches = []
-    for piece in ordered:
+    batches, given = [], [pa.array([], pa.string())]
+    for piece in sorted(pieces):
         with storage.open_raw(piece.path) as stream, pa.ipc.open_file(stream) as reader:
             batches.append(reader.get_batch(piece.bucket))
-    given = np.repeat([piece.split for piece in ordered] or [""], [len(b) for b in batches] or 0)
-    return pl.DataFrame(pl.from_arrow(pa.Table.from_batches(batches, schema))).with_columns(
-        pl.Series(splits.GIVEN_SPLIT, given.astype(object), pl.String)
-    )
+        given.append(pa.repeat(piece.split, len(batches[-1])))
+    rows = pa.Table.from_batches(batches, schema)
+    return rows.append_column(splits.GIVEN_SPLIT, pa.chunked_array(given)).combine_chunks()
 
 
 def mentioned_ids(rows: pa.Table, table: str) -> pa.Table:
@@ -132,8 +137,6 @@ def _assign_buckets(ids: pa.ChunkedArray, num_buckets: int) -> np.ndarray:
     Returns:
       `[n]` int64 in [0, num_buckets).
     """
-    if num_buckets == 1:
-        return np.zeros(len(ids), np.int64)
     hashes = hashing.mix(hashing.hash_strings(ids), _BUCKET_SEED)
     return (hashes % np.uint64(num_buckets)).astype(np.int64)
 

@@ -1,8 +1,9 @@
 """Files on any Beam filesystem: local paths, gs:// and the like."""
 
+import contextlib
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from apache_beam.io import filesystem, filesystems
@@ -23,12 +24,19 @@ def publish(path: str, chunks: Iterable[bytes], temp_dir: str) -> None:
       chunks: The content.
       temp_dir: Where the temporary file goes: never the final directory, whose every file is data.
     """
+    with publishing(path, temp_dir) as stream:
+        for chunk in chunks:
+            stream.write(chunk)
+
+
+@contextlib.contextmanager
+def publishing(path: str, temp_dir: str) -> Iterator[BinaryIO]:
+    """Opens the file that `publish` would write; it appears if the block ends without an error."""
     temp_path = join(temp_dir, f"{uuid.uuid4().hex}.tmp")
     with filesystems.FileSystems.create(
         temp_path, compression_type=filesystem.CompressionTypes.UNCOMPRESSED
     ) as stream:
-        for chunk in chunks:
-            stream.write(chunk)
+        yield stream
     filesystems.FileSystems.rename([temp_path], [path])
 
 

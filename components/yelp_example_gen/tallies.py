@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable
 
 import numpy as np
-import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from components.yelp_example_gen import input_files, parsing, splits, tables
 from models import features
@@ -90,21 +91,24 @@ def tally_block(parsed: parsing.ParsedBlock, file: input_files.InputFile) -> Tal
     days: dict[int, int] = {}
     if file.table == tables.INTERACTIONS:
         seconds = parsed.rows[features.TIMESTAMP_SECONDS].to_numpy()
-        numbers, sizes = np.unique(seconds // splits.DAY_SECONDS, return_counts=True)
-        days = dict(zip(numbers.tolist(), sizes.tolist(), strict=True))
+        numbers = seconds // splits.DAY_SECONDS
+        first = numbers.min(initial=0)
+        sizes = np.bincount(numbers - first)
+        found = np.flatnonzero(sizes)
+        days = dict(zip((found + first).tolist(), sizes[found].tolist(), strict=True))
     examples = {}
     if parsed.rejects:
         examples[file.name] = dataclasses.astuple(parsed.rejects[0])
     return Tally(counts=counts, days=days, examples=examples)
 
 
-def tally_bucket(table: str, frame: pl.DataFrame, drops: dict[str, int]) -> Tally:
+def tally_bucket(table: str, rows_by_split: dict[str, pa.Table], drops: dict[str, int]) -> Tally:
     """Counts the rows of a bucket that are written, by split, and those that are not."""
     counts: dict[Key, int] = {(DROPPED, table, kind): n for kind, n in drops.items()}
     spans = {}
-    for (split,), rows in frame.group_by(splits.SPLIT):
-        counts[ROWS, table, split] = rows.height
+    for split, rows in rows_by_split.items():
+        counts[ROWS, table, split] = rows.num_rows
         if table == tables.INTERACTIONS:
-            seconds = rows[features.TIMESTAMP_SECONDS]
-            spans[split] = (seconds.min(), seconds.max())
+            span = pc.min_max(rows[features.TIMESTAMP_SECONDS]).as_py()
+            spans[split] = (span["min"], span["max"])
     return Tally(counts=counts, spans=spans)

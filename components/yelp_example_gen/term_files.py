@@ -4,13 +4,14 @@ from collections.abc import Iterable
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from components.yelp_example_gen import review_terms, splits, staging, storage, tables
 from models import features
 
 
 def stage_terms(
-    interactions: pl.DataFrame, name: str, num_buckets: int, staging_dir: str
+    interactions: pa.Table, name: str, num_buckets: int, staging_dir: str
 ) -> tuple[list[staging.Piece], staging.Piece]:
     """Stages what the training reviews among some interactions say.
 
@@ -26,7 +27,8 @@ def stage_terms(
       The pieces of the reviews' terms, by the buckets of the businesses that they are about; and
       the piece with the number of reviews that hold each term.
     """
-    train = interactions.filter(pl.col(splits.SPLIT) == features.TRAIN)
+    is_train = pc.equal(interactions[splits.SPLIT], features.TRAIN)
+    train = _to_frame(interactions.select([features.BUSINESS_ID, tables.TEXT]).filter(is_train))
     terms = review_terms.find_terms(train[tables.TEXT])
     reviews = train.select(features.BUSINESS_ID, terms.alias("terms"))
     path = storage.join(staging_dir, f"terms-{name}.arrow")
@@ -54,7 +56,9 @@ def stage_vocabulary(counts: Iterable[staging.Piece], staging_dir: str) -> stagi
       staging_dir: Where the file goes.
     """
     return _stage_whole(
-        review_terms.choose_vocabulary(staging.load_pieces(counts, review_terms.COUNT_SCHEMA)),
+        review_terms.choose_vocabulary(
+            _to_frame(staging.load_pieces(counts, review_terms.COUNT_SCHEMA))
+        ),
         review_terms.VOCABULARY_SCHEMA,
         storage.join(staging_dir, "vocabulary.arrow"),
         staging_dir,
@@ -72,10 +76,24 @@ def load_terms(
       num_terms: The most terms that a business gets.
     """
     return review_terms.choose_terms(
-        staging.load_pieces(pieces, review_terms.REVIEW_SCHEMA),
-        staging.load_pieces([vocabulary], review_terms.VOCABULARY_SCHEMA),
+        _to_frame(staging.load_pieces(pieces, review_terms.REVIEW_SCHEMA)),
+        _to_frame(staging.load_pieces([vocabulary], review_terms.VOCABULARY_SCHEMA)),
         num_terms,
     )
+
+
+def add_terms(businesses: pa.Table, terms: pl.DataFrame) -> pa.Table:
+    """Adds the column of terms to businesses, null where there are none.
+
+    Args:
+      businesses: Rows with distinct ids.
+      terms: What `load_terms` returned.
+    """
+    ids = _to_frame(businesses.select([features.BUSINESS_ID]))
+    joined = ids.join(terms, features.BUSINESS_ID, how="left", maintain_order="left")
+    field = pa.field(features.BUSINESS_REVIEW_TERMS, pa.list_(pa.string()))
+    column = _to_table(joined.select(field.name), pa.schema([field]))[field.name]
+    return businesses.append_column(field, column)
 
 
 def _stage_whole(
@@ -84,6 +102,10 @@ def _stage_whole(
     """Stages rows as one piece."""
     staging.stage_rows(_to_table(frame, schema), "term", 1, path, staging_dir)
     return staging.Piece(path, 0, "", staging.TERMS)
+
+
+def _to_frame(table: pa.Table) -> pl.DataFrame:
+    return pl.DataFrame(pl.from_arrow(table))
 
 
 def _to_table(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:

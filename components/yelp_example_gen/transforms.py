@@ -1,8 +1,10 @@
 """The Beam pipeline: ranges to staged buckets, buckets to TFRecords, and a tally of it all."""
 
 import dataclasses
+import itertools
 import json
 import logging
+import operator
 from collections.abc import Iterator
 
 import apache_beam as beam
@@ -25,6 +27,8 @@ TALLY_FILE = "tally.json"
 
 _TALLIES = "tallies"
 _PIECES = "pieces"
+# A staged file costs a look from each bucket, whatever it holds.
+_STAGED_BYTES = 6 << 20
 _LOG = logging.getLogger("t2rec")
 
 
@@ -93,19 +97,9 @@ class _ParseRange(beam.DoFn):
 
     def process(self, byte_range: ranges.ByteRange) -> Iterator[object]:
         """Yields (bucket key, piece) pairs, and tallies on the side."""
-        for block in ranges.read_blocks(byte_range, self._plan.range_bytes):
-            file = block.file
-            parsed = parsing.parse_block(
-                file.table,
-                block.data,
-                block.offset,
-                block.damage,
-                with_text=self._plan.num_review_terms > 0,
-            )
-            if block.damage:
-                _LOG.warning("%s can't be read to its end: %s", file.name, block.damage)
+        for file, offset, parsed in _parse_range(byte_range, self._plan):
             # Names in the order of the input: the files of a compressed tar share an index.
-            name = f"{byte_range.file_index:05d}-{file.start:013d}-{block.offset:013d}"
+            name = f"{byte_range.file_index:05d}-{file.start:013d}-{offset:013d}"
             _write_rejects(parsed.rejects, file, name, self._plan)
             yield from _stage_block(parsed, file, name, self._plan)
             yield beam.pvalue.TaggedOutput(_TALLIES, tallies.tally_block(parsed, file))
@@ -113,6 +107,40 @@ class _ParseRange(beam.DoFn):
             self._num_rows.inc(parsed.rows.num_rows)
             self._num_rejects.inc(len(parsed.rejects))
             self._progress.add(file.table, parsed.rows.num_rows)
+
+
+def _parse_range(
+    byte_range: ranges.ByteRange, plan: Plan
+) -> Iterator[tuple[input_files.InputFile, int, parsing.ParsedBlock]]:
+    """Parses a range block by block.
+
+    Yields:
+      Blocks merged until they are worth a file of their own: their file, where they start in it,
+      and what became of their lines.
+    """
+    blocks = ranges.read_blocks(byte_range, min(ranges.BLOCK_BYTES, plan.range_bytes))
+    for file, blocks_of_file in itertools.groupby(blocks, operator.attrgetter("file")):
+        parsed: list[parsing.ParsedBlock] = []
+        offset, num_bytes = 0, 0
+        for block in blocks_of_file:
+            offset = offset if parsed else block.offset
+            parsed.append(
+                parsing.parse_block(
+                    file.table,
+                    block.data,
+                    block.offset,
+                    block.damage,
+                    with_text=plan.num_review_terms > 0,
+                )
+            )
+            if block.damage:
+                _LOG.warning("%s can't be read to its end: %s", file.name, block.damage)
+            num_bytes += parsed[-1].rows.nbytes
+            if num_bytes >= _STAGED_BYTES:
+                yield file, offset, parsing.merge_blocks(parsed)
+                parsed, num_bytes = [], 0
+        if parsed:
+            yield file, offset, parsing.merge_blocks(parsed)
 
 
 def _stage_block(

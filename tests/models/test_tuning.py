@@ -188,7 +188,7 @@ class TestTime:
             (0.0, [(0, 0.1), (0, 1.0)]),
             (2.5, [(0, 0.1), (1, 0.1), (2, 0.1), (2, 1.0)]),
             # The short runs last 8 seconds; two longer ones begin.
-            (11.0, [*((name, 0.1) for name in range(8)), (7, 0.35), (6, 0.35), (7, 1.0)]),
+            (12.0, [*((name, 0.1) for name in range(8)), (7, 0.35), (6, 0.35), (7, 1.0)]),
         ],
     )
     def test_after_it_only_the_best_so_far_is_run_whole(self, clock, seconds, done):

@@ -1,4 +1,4 @@
-import polars as pl
+import pyarrow as pa
 import pytest
 
 from components.yelp_example_gen import deduplication
@@ -7,7 +7,7 @@ COLUMNS = ["review_id", "user_id", "business_id", "timestamp_seconds", "stars", 
 
 
 def frame(*rows):
-    return pl.DataFrame(rows, schema=COLUMNS, orient="row")
+    return pa.table(dict(zip(COLUMNS, zip(*rows, strict=True), strict=True)))
 
 
 def test_repeated_reviews_and_repeated_visits():
@@ -22,10 +22,10 @@ def test_repeated_reviews_and_repeated_visits():
         ("r6", "w", "b", 8, 3.0, ""),
     )
     kept, counts = deduplication.deduplicate_interactions(rows, keeps_visits=False)
-    assert kept["review_id"].to_list() == ["r2", "r1", "r5", "r6"]
-    assert kept["stars"].to_list() == [2.0, 1.5, 5.0, 4.0]
+    assert kept["review_id"].to_pylist() == ["r2", "r1", "r5", "r6"]
+    assert kept["stars"].to_pylist() == [2.0, 1.5, 5.0, 4.0]
     assert counts == {"repeated_review_ids": 2, "superseded_reviews": 2}
-    assert kept.columns == COLUMNS
+    assert kept.column_names == COLUMNS
 
 
 def test_visits_may_be_kept_and_splits_are_apart():
@@ -36,17 +36,17 @@ def test_visits_may_be_kept_and_splits_are_apart():
         ("r1", "u", "b", 10, 1.0, "test"),
     )
     kept, counts = deduplication.deduplicate_interactions(rows, keeps_visits=True)
-    assert kept["review_id"].to_list() == ["r1", "r2", "r1"]
+    assert kept["review_id"].to_pylist() == ["r1", "r2", "r1"]
     assert counts == {"repeated_review_ids": 1, "superseded_reviews": 0}
 
 
 @pytest.mark.parametrize("mentioned", [[], ["a", "d", "c", "d", "b"]])
 def test_entities_are_completed(mentioned):
-    rows = pl.DataFrame({"user_id": ["b", "a", "b"], "fans": [1, 2, 3]})
-    ids = pl.DataFrame({"user_id": mentioned}, schema={"user_id": pl.String})
+    rows = pa.table({"user_id": ["b", "a", "b"], "fans": [1, 2, 3]})
+    ids = pa.chunked_array([mentioned], pa.string())
     complete, counts = deduplication.complete_entities(rows, ids, "user_id")
     expected = [("a", 2), ("b", 3)]
     if mentioned:
         expected += [("c", None), ("d", None)]
-    assert complete.rows() == expected
+    assert list(zip(*complete.to_pydict().values(), strict=True)) == expected
     assert counts == {"repeated_ids": 1, "unknown_ids": len(expected) - 2}

@@ -106,6 +106,17 @@ def test_attributes_of_another_kind(value):
         fields.attribute_tokens("K", value)
 
 
+@pytest.mark.parametrize("num_times", [1, 2])  # the second time out of the cache
+def test_attributes_of_a_business(num_times):
+    for _ in range(num_times):
+        tokens, unusable = fields.all_attribute_tokens({"WiFi": "u'no'", "Lot": "{'a': 1, 'b': 2}"})
+        assert (tokens, unusable) == (["WiFi=no", "Lot.a=1", "Lot.b=2"], [])
+        mixed = {"A": [1], "B": "2", "C": "[3]", "D": {"e": "f"}, "G": None}
+        assert fields.all_attribute_tokens(mixed) == (["B=2", "D.e=f"], ["A", "C"])
+        for value in (True, 1, 1.0, "1", "True"):
+            assert fields.all_attribute_tokens({"K": value}) == ([f"K={value}"], [])
+
+
 def test_attribute_that_is_no_sane_literal_is_harmless():
     assert fields.attribute_tokens("K", "(" * 2000) == ("K=" + "(" * 2000,)
     assert fields.attribute_tokens("K", "-" * 4000 + "1") == ("K=" + "-" * 4000 + "1",)

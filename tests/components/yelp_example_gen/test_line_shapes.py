@@ -62,6 +62,13 @@ def test_values_of_lines_of_one_shape():
     assert shaped.numbers["n"].floats().tolist() == [4.5, 0.0, 4.5]
 
 
+@pytest.mark.parametrize("text", [rb"\ud83d\ude00", rb"\u00e9\uD83D\uDE00\ud83d\ude01 \u00e9"])
+def test_surrogates_may_come_in_pairs(text):
+    data, shaped = match(LINE, LINE.replace(b'""', b'"%s"' % text))
+    assert shaped.lines.tolist() == [0, 1]
+    assert texts(data, shaped.strings["t"]) == [b"", text]
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -89,8 +96,12 @@ def test_values_of_lines_of_one_shape():
         LINE.replace(b'""', rb'"\x"'),
         LINE.replace(b'""', rb'"\u12"'),
         LINE.replace(b'""', rb'"\ud800"'),
-        LINE.replace(b'""', rb'"\ud83d\ude00"'),  # fine, but left to a real parser
-        LINE.replace(b'""', rb'"\\"'),  # likewise
+        LINE.replace(b'""', rb'"\ude00\ud83d"'),
+        LINE.replace(b'""', rb'"\ud83d \ude00"'),
+        LINE.replace(b'""', rb'"\ud83d\ud83d\ude00"'),
+        LINE.replace(b'""', rb'"\ud83d\ude00\ude00"'),
+        LINE.replace(b'""', rb'"\ud83d","x":"\ude00"'),
+        LINE.replace(b'""', rb'"\\"'),  # fine, but left to a real parser
         LINE.replace(b'""', rb'"\"'),
         LINE.replace(b'""', b'"""'),
         LINE.replace(b'""', b'"","x":""'),

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import pathlib
 
@@ -183,3 +184,15 @@ def test_texts_that_are_no_strings_are_ignored(yelp, count):
     num_unusable = sum(i % len(texts) in {3, 4} for i in range(count))
     assert (parsed.rejects, parsed.ignored_fields) == ([], {"text": num_unusable})
     assert "text" not in parsing.parse_block("interactions", data, 0).rows.column_names
+
+
+def test_blocks_are_merged():
+    data = b'{"user_id":"a","fans":1}\n\nx\n{"user_id":"b","fans":"x"}\n'
+    cut = data.index(b"x\n")
+    first = parsing.parse_block("users", data[:cut], 0)
+    merged = parsing.merge_blocks([first, parsing.parse_block("users", data[cut:], cut)])
+    whole = parsing.parse_block("users", data, 0)
+    assert merged.rows.equals(whole.rows)
+    assert dataclasses.replace(merged, rows=None) == dataclasses.replace(whole, rows=None)
+    assert (merged.num_lines, merged.num_blank, len(merged.rejects)) == (4, 1, 1)
+    assert merged.ignored_fields == {"fans": 1}

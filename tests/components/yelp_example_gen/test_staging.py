@@ -29,7 +29,7 @@ def test_an_id_is_always_in_the_same_bucket_and_no_row_is_lost(tmp_path):
     for bucket in sorted({*first, *second}):
         pieces = [by_bucket[bucket] for by_bucket in (second, first) if bucket in by_bucket]
         loaded = staging.load_pieces(pieces, SCHEMA)
-        for user_id, friends, split in loaded.iter_rows():
+        for user_id, friends, split in zip(*loaded.to_pydict().values(), strict=True):
             assert friends == (None if user_id == "u0" else [user_id, "x"])
             assert split == ""
             buckets_of[user_id].add(bucket)
@@ -44,21 +44,21 @@ def test_rows_come_in_the_order_of_the_input(tmp_path):
     other_file = stage(tmp_path, "01-000.arrow", rows("d"), 1, "test")
     first = stage(tmp_path, "00-000.arrow", rows("b"), 1)
     loaded = staging.load_pieces([later[0], other_file[0], first[0]], SCHEMA)
-    assert loaded["user_id"].to_list() == ["b", "c", "a", "d"]
-    assert loaded["given_split"].to_list() == ["", "", "", "test"]
+    assert loaded["user_id"].to_pylist() == ["b", "c", "a", "d"]
+    assert loaded["given_split"].to_pylist() == ["", "", "", "test"]
 
 
 def test_staging_again_overwrites_and_leaves_nothing_else(tmp_path):
     stage(tmp_path, "a.arrow", rows("x", "y"), 1)
     pieces = stage(tmp_path, "a.arrow", rows("z"), 1)
-    assert staging.load_pieces(pieces.values(), SCHEMA)["user_id"].to_list() == ["z"]
+    assert staging.load_pieces(pieces.values(), SCHEMA)["user_id"].to_pylist() == ["z"]
     assert [path.name for path in tmp_path.iterdir()] == ["a.arrow"]
 
 
 def test_no_pieces():
     loaded = staging.load_pieces([], SCHEMA)
-    assert loaded.height == 0
-    assert loaded.columns == ["user_id", "friends", "given_split"]
+    assert loaded.num_rows == 0
+    assert loaded.column_names == ["user_id", "friends", "given_split"]
 
 
 def test_mentioned_ids():
@@ -82,6 +82,9 @@ def test_buckets_grow_with_the_input():
         file("interactions", 8 * unit, "f.json.gz"),
         file("users", 7 * unit),
     ]
-    # 32 + 8 * 4 units of reviews; the users from their own file, less than an eighth of the
-    # reviews; the businesses from a sixty-fourth.
-    assert staging.count_buckets(files) == {"interactions": 65, "users": 9, "businesses": 2}
+    # 32 + 8 * 4 units of reviews, a quarter of which counts; the users from their own file, less
+    # than an eighth of the reviews; the businesses from a sixteenth.
+    assert staging.count_buckets(files) == {"interactions": 17, "users": 9, "businesses": 5}
+    # The words of reviews come to the businesses.
+    with_terms = staging.count_buckets(files, with_terms=True)
+    assert with_terms == {"interactions": 17, "users": 9, "businesses": 17}

@@ -1,14 +1,14 @@
-import polars as pl
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 
 from components.yelp_example_gen import tfrecords
 
 
-def read(tmp_path, frame):
-    """Writes a frame as TFRecords, and reads it back as a dict per row."""
+def read(tmp_path, table):
+    """Writes a table as TFRecords, and reads it back as a dict per row."""
     path = tmp_path / "data"
-    path.write_bytes(b"".join(tfrecords.encode_frame(frame)))
+    path.write_bytes(b"".join(tfrecords.encode_table(table)))
     rows = []
     for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
         row = {}
@@ -19,7 +19,7 @@ def read(tmp_path, frame):
     return rows
 
 
-def expected(frame):
+def expected(table):
     """What the rows should read as."""
 
     def as_list(value):
@@ -28,12 +28,12 @@ def expected(frame):
         values = value if isinstance(value, list) else [value]
         return [item.encode() if isinstance(item, str) else item for item in values]
 
-    return [{key: as_list(value) for key, value in row.items()} for row in frame.to_dicts()]
+    return [{key: as_list(value) for key, value in row.items()} for row in table.to_pylist()]
 
 
 def scalars(num_rows):
     # Widths of all kinds: empty and long strings, varints of 1 to 10 bytes, nulls.
-    return pl.DataFrame(
+    return pa.table(
         {
             "text": [["", "a", "é" * 40, "x" * 200, None][i % 5] for i in range(num_rows)],
             "id": [f"{i:022d}" for i in range(num_rows)],
@@ -42,54 +42,72 @@ def scalars(num_rows):
             ],
             "float": [[0.0, 1.5, -2.25, None][i % 4] for i in range(num_rows)],
         },
-        schema={"text": pl.String, "id": pl.String, "int": pl.Int64, "float": pl.Float32},
+        schema=pa.schema([
+            ("text", pa.string()),
+            ("id", pa.string()),
+            ("int", pa.int64()),
+            ("float", pa.float32()),
+        ]),
+    )
+
+
+def lists(num_rows):
+    words = [["x", "yé"], [], None, ["z" * 300] * 70]
+    minutes = [[-1, 1440], None, [], [3], [2**62] * 40]
+    return pa.table(
+        {
+            "id": [f"{i}" * (i % 9) for i in range(num_rows)],
+            "words": [words[i % 4] for i in range(num_rows)],
+            "minutes": [minutes[i % 5] for i in range(num_rows)],
+            "weights": [[[0.5, -2.0], None, []][i % 3] for i in range(num_rows)],
+            "degrees": [[1.5, None, -0.5][i % 3] for i in range(num_rows)],
+            "count": [[1, None, 300][i % 3] for i in range(num_rows)],
+        },
+        schema=pa.schema([
+            ("id", pa.string()),
+            ("words", pa.list_(pa.string())),
+            ("minutes", pa.list_(pa.int64())),
+            ("weights", pa.list_(pa.float32())),
+            ("degrees", pa.float32()),
+            ("count", pa.int64()),
+        ]),
     )
 
 
 @pytest.mark.parametrize("num_rows", [1, 7, 1000, 4100])
-def test_scalars_by_layout_and_by_the_encoder_alike(tmp_path, monkeypatch, num_rows):
-    # 7 rows of 7 layouts go through the encoder, 1,000 of 40 by layout, 4,100 in three batches.
-    monkeypatch.setattr(tfrecords, "_BATCH_ROWS", 2000)
-    frame = scalars(num_rows)
-    assert read(tmp_path, frame) == expected(frame)
+def test_scalars_by_layout_and_by_value_alike(tmp_path, monkeypatch, num_rows):
+    # 7 rows of 7 layouts go value by value, 1,000 of 40 by layout, 4,100 in three batches.
+    table = scalars(num_rows)
+    monkeypatch.setattr(tfrecords, "_BATCH_BYTES", scalars(4100).nbytes // 2 - 1)
+    assert read(tmp_path, table) == expected(table)
 
 
 def test_layouts_are_told_apart_where_widths_differ_by_one(tmp_path):
-    frame = pl.DataFrame({"a": ["x", "xx"] * 50, "b": ["y", None] * 50})
-    assert read(tmp_path, frame) == expected(frame)
+    table = pa.table({"a": ["x", "xx"] * 50, "b": ["y", None] * 50})
+    assert read(tmp_path, table) == expected(table)
 
 
-def test_slices_of_longer_columns(tmp_path):
-    frame = scalars(5000)[1234:4321]
-    assert read(tmp_path, frame) == expected(frame)
+@pytest.mark.parametrize("make", [scalars, lists])
+def test_slices_and_chunks_of_longer_columns(tmp_path, make):
+    table = pa.concat_tables([make(3000)[1234:2321], make(100), make(3000)[2999:]])
+    assert read(tmp_path, table) == expected(table)
 
 
-def test_columns_of_nulls(tmp_path):
-    frame = pl.DataFrame(
-        {"id": ["a"] * 100, "text": [None] * 100, "int": [None] * 100},
-        schema={"id": pl.String, "text": pl.String, "int": pl.Int64},
+@pytest.mark.parametrize("extra", [{}, {"words": [["a", "b"]] * 100}])
+def test_columns_of_nulls(tmp_path, extra):
+    table = pa.table(
+        {"id": ["a"] * 100, "text": [None] * 100, "int": [None] * 100, "all": [None] * 100} | extra,
     )
-    assert read(tmp_path, frame) == expected(frame)
+    table = table.set_column(1, "text", table["text"].cast(pa.string()))
+    table = table.set_column(2, "int", table["int"].cast(pa.int64()))
+    assert read(tmp_path, table) == expected(table)
 
 
-def test_lists(tmp_path):
-    frame = pl.DataFrame(
-        {
-            "id": ["a", "b", "c"],
-            "words": [["x", "yé"], [], None],
-            "minutes": [[-1, 1440], None, [3]],
-            "degrees": [1.5, None, -0.5],
-        },
-        schema={
-            "id": pl.String,
-            "words": pl.List(pl.String),
-            "minutes": pl.List(pl.Int64),
-            "degrees": pl.Float32,
-        },
-    )
-    rows = read(tmp_path, frame)
-    assert rows == expected(frame)
+@pytest.mark.parametrize("num_rows", [1, 3, 500])
+def test_lists(tmp_path, num_rows):
+    table = lists(num_rows)
+    assert read(tmp_path, table) == expected(table)
 
 
 def test_no_rows():
-    assert b"".join(tfrecords.encode_frame(scalars(0))) == b""
+    assert b"".join(tfrecords.encode_table(scalars(0))) == b""
