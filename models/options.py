@@ -134,11 +134,11 @@ class TrainingOptions(Options):
       seed: Seed of initial weights, folds, batches and dropout.
     """
 
-    rating_batch_size: Count = 2_048
+    rating_batch_size: Count = 1_024
     retrieval_batch_size: Count = 256
     rating_epochs: Count = 8
     retrieval_epochs: Count = 20
-    min_steps: Count = 320
+    min_steps: Count = 640
     max_rating_examples: Count = 20_000_000
     max_retrieval_cells: Count = 25_000_000_000
     max_full_softmax: Count = 50_000
