@@ -27,6 +27,8 @@ _LOG = logging.getLogger("t2rec")
 RATING, RETRIEVAL = "rating", "retrieval"
 
 _CONTENT_DIM = 64
+# Of the users' own vectors in a recipe; their moments and copies take five times as much again.
+_MAX_USER_BYTES = 2**28
 _FACTOR_WEIGHTS = (1.0, 0.75, 0.5, 0.25)
 
 
@@ -109,6 +111,7 @@ def train(
             if trial.result.factors is not None:
                 model.factors = trial.result.factors
         return TrainingResult(model, choices, shrinkages, train_set)
+    del on_train, best  # Gigabytes, on large data.
     fitted = train_set + eval_set
     _LOG.info("training again on train + eval with what was chosen")
     on_both = _Fit(star, fitted, model_options)
@@ -184,7 +187,11 @@ class _Fit:
     def choose(self, task: str, look: EvalSplit) -> tuple[tuning.Trial, Choice]:
         """Tries the task's recipes and returns the best whole run and the choice."""
         options = self._star.options
-        recipes = tuning.open_recipes(_RECIPES[task], self._model_options, options)
+        recipes = tuning.open_recipes(
+            [recipe for recipe in _RECIPES[task] if self._fits(recipe)],
+            self._model_options,
+            options,
+        )
         trials = tuning.search(
             recipes,
             _GRIDS[task],
@@ -210,6 +217,12 @@ class _Fit:
             outcome.num_steps,
             outcome.factors.weight if outcome.factors else 0.0,
         )
+
+    def _fits(self, recipe: tuning.Recipe) -> bool:
+        """Tells whether the vectors of all users, where a recipe has them, are small enough."""
+        if not recipe.get("user_embedding"):
+            return True
+        return self._star.users.num_rows * recipe["embedding_dim"] * 4 <= _MAX_USER_BYTES
 
     def _run(
         self, task: str, recipe: tuning.Recipe, share: float, look: EvalSplit
@@ -267,7 +280,7 @@ class _Fit:
 
     def _rating_data(self, taste_dim: int) -> RatingData:
         if taste_dim not in self._ratings:
-            self._ratings[taste_dim] = RatingData.prepare(
+            data = RatingData.prepare(
                 self._interactions,
                 self._star.users.num_rows,
                 self._star.businesses,
@@ -275,6 +288,8 @@ class _Fit:
                 taste_dim,
                 self._star.options,
             )
+            # Only the latest, as the sums of millions of rows take gigabytes.
+            self._ratings = {taste_dim: data}
         return self._ratings[taste_dim]
 
     def _initial_directions(self, dim: int) -> np.ndarray:

@@ -14,11 +14,9 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from components import examples
-from models import export, features, preprocessing, tables, training
+from components import entity_tables, examples
+from models import export, features, tables, training
 from models.options import ModelOptions, TrainingOptions
-
-_BAGS = (preprocessing.CATEGORIES, preprocessing.ATTRIBUTES, preprocessing.REVIEW_TERMS)
 
 
 class Executor(base_executor.BaseExecutor):
@@ -41,10 +39,9 @@ class Executor(base_executor.BaseExecutor):
           InputError: If the tables do not fit together or the loss diverges.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
-        user_graph = _transform_output(input_dict["user_graph"])
-        users = _read_users(input_dict["users"], user_graph)
-        businesses = _read_businesses(
-            input_dict["businesses"], _transform_output(input_dict["business_graph"])
+        users = entity_tables.read_users(input_dict["users"], input_dict["user_graph"])
+        businesses = entity_tables.read_businesses(
+            input_dict["businesses"], input_dict["business_graph"]
         )
         star = examples.StarSchema(
             input_dict["interactions"], input_dict["users"], input_dict["businesses"]
@@ -71,7 +68,9 @@ class Executor(base_executor.BaseExecutor):
         export.save_exact(
             result.model,
             recommender_tables,
-            user_graph.transform_features_layer(),
+            tft.TFTransformOutput(
+                artifact_utils.get_single_uri(input_dict["user_graph"])
+            ).transform_features_layer(),
             path_utils.serving_model_dir(model.uri),
         )
         model_run = artifact_utils.get_single_instance(output_dict["model_run"])
@@ -83,29 +82,6 @@ class Executor(base_executor.BaseExecutor):
         }
         with fileio.open(os.path.join(model_run.uri, "history.json"), "w") as file:
             file.write(json.dumps(history, indent=2))
-
-
-def _transform_output(channel: list[types.Artifact]) -> tft.TFTransformOutput:
-    return tft.TFTransformOutput(artifact_utils.get_single_uri(channel))
-
-
-def _num_numeric(graph: tft.TFTransformOutput) -> int:
-    return graph.transformed_feature_spec()[preprocessing.NUMERIC].shape[0]
-
-
-def _read_users(channel: list[types.Artifact], graph: tft.TFTransformOutput) -> tables.EntityTable:
-    files = examples.split_files(channel, features.ALL)
-    return tables.read_entities(files, features.USER_ID, _num_numeric(graph), {})
-
-
-def _read_businesses(
-    channel: list[types.Artifact], graph: tft.TFTransformOutput
-) -> tables.EntityTable:
-    bags = [key for key in _BAGS if key in graph.transformed_feature_spec()]
-    # One position more than the vocabulary: tokens that it does not hold.
-    sizes = {key: graph.vocabulary_size_by_name(key) + 1 for key in (preprocessing.CITY, *bags)}
-    files = examples.split_files(channel, features.ALL)
-    return tables.read_entities(files, features.BUSINESS_ID, _num_numeric(graph), sizes, bags)
 
 
 def _read_labels(
