@@ -157,7 +157,8 @@ def test_a_bad_model_is_neither_blessed_nor_pushed(run):
 
 def test_a_gate_without_its_baseline_fails_and_says_why(run):
     """No baseline is expected to be done within a microsecond."""
-    hurried = config.load_config(None, ["baselines.max_seconds=1e-6"])
+    baselines = run.settings.baselines.model_copy(update={"max_seconds": 1e-6})
+    hurried = run.settings.model_copy(update={"baselines": baselines})
     report = local_runner.run(hurried, str(run.data), local_runner.Root(str(run.root)))
     assert "Trainer" in report["cached"]
     assert set(report["rating"]["test"]["skipped"]) == set(registry.RATING)

@@ -88,7 +88,9 @@ def make_tables(num_businesses: int):
         mean_stars=3.5,
         business_bias=rng.normal(size=num_businesses).astype(np.float32),
         taste=np.zeros([num_businesses, 0], np.float32),
-        counts=rng.integers(1, 9, size=num_businesses).astype(np.float32),
+        history_weights=rng.uniform(0.1, 1.0, size=num_businesses).astype(np.float32),
+        factor_ridge=np.zeros(0, np.float32),
+        factor_weight=0.0,
         categories={c: businesses[i::4].astype(np.int32) for i, c in enumerate(CATEGORIES)},
         cities={c: businesses[i::2].astype(np.int32) for i, c in enumerate(CITIES)},
     )
