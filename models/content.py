@@ -40,21 +40,36 @@ def token_matrix(entities: EntityTable, keys: Sequence[str]) -> scipy.sparse.csr
     return scipy.sparse.hstack(parts, format="csr", dtype=np.float32)
 
 
-def content_coordinates(businesses: EntityTable, dim: int, seed: int) -> np.ndarray:
-    """Projects all tokens of the businesses onto their leading singular vectors.
+def project_tokens(entities: EntityTable, keys: Sequence[str], dim: int, seed: int) -> np.ndarray:
+    """Projects tokens onto their leading singular vectors.
 
     Source: Deerwester et al., "Indexing by latent semantic analysis" (1990).
 
     Args:
-      businesses: All businesses.
+      entities: Users or businesses.
+      keys: Features to take.
       dim: Coordinates wanted; as many as the tokens have are not empty.
+      seed: Seed of the randomised decomposition.
+
+    Returns:
+      `[num_rows, dim]` float32 array.
+    """
+    matrix = token_matrix(entities, keys)
+    vectors, _ = right_singular_vectors(matrix, dim, seed)
+    return matrix @ vectors
+
+
+def content_coordinates(businesses: EntityTable, dim: int, seed: int) -> np.ndarray:
+    """Projects all tokens of the businesses and scales the coordinates.
+
+    Args:
+      businesses: All businesses.
+      dim: Coordinates wanted, as in `project_tokens`.
       seed: Seed of the randomised decomposition.
 
     Returns:
       `[num_businesses, dim]` float32 array, each column of mean square 1, or 0 if it is empty.
     """
-    matrix = token_matrix(businesses, sorted(businesses.vocabulary_sizes))
-    vectors, _ = right_singular_vectors(matrix, dim, seed)
-    coordinates = matrix @ vectors
+    coordinates = project_tokens(businesses, sorted(businesses.vocabulary_sizes), dim, seed)
     scale = np.sqrt(np.square(coordinates).mean(axis=0))
     return np.divide(coordinates, scale, out=np.zeros_like(coordinates), where=scale > 1e-6)

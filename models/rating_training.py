@@ -137,7 +137,8 @@ class RatingLoop(TrainingLoop):
         them, nothing would be left over.
         """
         ratings, options = self._data.interactions, self.model.options
-        num_users, num_businesses = (len(side) for side in self._sides())
+        bias = self._data.sums.bias
+        num_users, num_businesses = len(bias.user_bias), len(bias.business_bias)
         if not options.factor_dim:
             return Factors.none(num_users, num_businesses)
         predicted = [
@@ -153,10 +154,6 @@ class RatingLoop(TrainingLoop):
             options.factor_dim,
             self._options.seed,
         )
-
-    def _sides(self) -> tuple[np.ndarray, np.ndarray]:
-        bias = self._data.sums.bias
-        return bias.user_bias, bias.business_bias
 
     @tf.function(reduce_retracing=True, autograph=False)
     def _predict(self, batch: dict) -> tf.Tensor:

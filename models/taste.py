@@ -8,8 +8,8 @@ with a request gives the same sums.
 import dataclasses
 
 import numpy as np
-import scipy.sparse
 
+from models.content import project_tokens
 from models.preprocessing import CATEGORIES
 from models.spectral import incidence, right_singular_vectors
 from models.tables import EntityTable, Interactions
@@ -73,23 +73,11 @@ def taste_coordinates(
     # Rows of frequent businesses are long in proportion to the root of their visits.
     by_visits = vectors[:, 1:] / np.sqrt(np.maximum(counts, 1))[:, None]
     by_user = (visits @ vectors[:, 1:]) / np.sqrt(np.maximum(user_counts, 1))[:, None]
-    by_tags = _tag_coordinates(businesses, TAG_DIMS_PER_TASTE_DIM * taste_dim, seed)
+    by_tags = project_tokens(businesses, [CATEGORIES], TAG_DIMS_PER_TASTE_DIM * taste_dim, seed)
     return Taste(
         users=_scale(by_user, user_counts),
         businesses=np.concatenate([_scale(by_visits, counts), _scale(by_tags, counts)], axis=1),
     )
-
-
-def _tag_coordinates(businesses: EntityTable, dim: int, seed: int) -> np.ndarray:
-    """Projects the bags of categories, rare ones weighing more, `[num_businesses, dim]`."""
-    tags = businesses.bags[CATEGORIES]
-    rows = np.repeat(np.arange(tags.num_rows), tags.lengths())
-    shape = (tags.num_rows, businesses.vocabulary_sizes[CATEGORIES])
-    counts = np.bincount(tags.values, minlength=shape[1])
-    weights = (1.0 / np.sqrt(counts[tags.values])).astype(np.float32)
-    matrix = scipy.sparse.csr_matrix((weights, (rows, tags.values)), shape=shape)
-    vectors, _ = right_singular_vectors(matrix, dim, seed)
-    return matrix @ vectors
 
 
 def _scale(coordinates: np.ndarray, counts: np.ndarray) -> np.ndarray:

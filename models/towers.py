@@ -24,7 +24,6 @@ HISTORY_VECTOR = "history_vector"  # [batch, embedding_dim] float32: `history_ve
 HISTORY_COUNT = "history_count"  # [batch] float32: number of businesses in the history.
 USER_VECTOR = "user_vector"  # [batch, embedding_dim] float32: learnt of a user; zeros of a new one.
 
-_SMALL = tf.keras.initializers.RandomNormal(stddev=0.02)
 _TOKEN_DIM = 16  # Of the embeddings of cities, categories and attributes in the rating block.
 
 
@@ -195,7 +194,7 @@ class CandidateRetrievalBlock(tf.keras.layers.Layer):
 
         Args:
           inputs: `ROW`, `NUMERIC` and `CONTENT`.
-          training: Whether to drop units and ids.
+          training: Whether to drop ids.
           ids: `[batch, embedding_dim]` float32 tensor: the id embeddings of the rows, where the
             caller has gathered them.
 

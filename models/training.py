@@ -238,8 +238,8 @@ class _Fit:
         score = max(one.score for one in looks)
         factors = None
         if isinstance(loop, RatingLoop):
-            factors = _weigh_factors(loop.fit_factors(), look, model)
-            score = max(score, -look.rmse(look.predict(model)))
+            factors, rmse = _weigh_factors(loop.fit_factors(), look, model)
+            score = max(score, -rmse)
         # Weights are large: only the best so far are kept.
         weights: list[np.ndarray] = []
         if score > self._best_scores.get(task, -math.inf):
@@ -304,21 +304,29 @@ class _Fit:
         return self._directions[dim]
 
 
-def _weigh_factors(factors: Factors, look: EvalSplit, model: TwoTowerModel) -> Factors | None:
-    """Puts into the model what the factors should count, chosen on ratings no tower saw."""
+def _weigh_factors(
+    factors: Factors, look: EvalSplit, model: TwoTowerModel
+) -> tuple[Factors | None, float]:
+    """Chooses what the factors should count, on ratings that no tower saw.
+
+    Args:
+      factors: What the towers left over, with weight 1.
+      look: The eval split.
+      model: The towers, without factors.
+
+    Returns:
+      The weighted factors, None where they do not help, and the RMSE with them, in stars.
+    """
+    stars = look.predict(model)
+    without = look.rmse(stars)
     if not factors.factor_dim:
-        return None
-    without = look.rmse(look.predict(model))
-    errors = {}
-    for weight in _FACTOR_WEIGHTS:
-        model.factors = factors.weighted(weight)
-        errors[weight] = look.rmse(look.predict(model))
+        return None, without
+    ratings = look.ratings
+    shift = (factors.users[ratings.user_rows] * factors.businesses[ratings.business_rows]).sum(1)
+    errors = {weight: look.rmse(stars + weight * shift) for weight in _FACTOR_WEIGHTS}
     best = min(errors, key=lambda weight: errors[weight])
-    _LOG.info(
-        "rating factors of weight %g: eval RMSE %.4f, %.4f without", best, errors[best], without
-    )
+    told = "rating factors of weight %g: eval RMSE %.4f, %.4f without"
+    _LOG.info(told, best, errors[best], without)
     if errors[best] >= without:
-        model.factors = Factors.none(len(factors.users), len(factors.businesses))
-        return None
-    model.factors = factors.weighted(best)
-    return model.factors
+        return None, without
+    return factors.weighted(best), errors[best]

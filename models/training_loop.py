@@ -101,12 +101,12 @@ class TrainingLoop(abc.ABC):
             if step not in stops:
                 continue
             self._check(step, loss)
-            current = self.weights_now()
             weights = self.weights()
             if measure is None:
                 _LOG.info("%s: step %d of %d: loss %.4f", self.task, step, num_steps, loss)
                 best = weights
                 continue
+            current = self.weights_now()
             self.assign(weights)
             score, metrics = measure(self.model)
             if best is None or score > max(look.score for look in looks):

@@ -6,12 +6,11 @@ The one place where the baselines touch the towers' aggregates.
 from collections.abc import Callable
 
 import numpy as np
-import scipy.sparse
 
 from models.aggregates import NUM_AGGREGATES, aggregate_features, cross_fit, sum_ratings
 from models.bias import fit_bias
-from models.spectral import right_singular_vectors
-from models.tables import Bag, EntityTable, Interactions
+from models.content import project_tokens
+from models.tables import EntityTable, Interactions
 
 _NUM_FOLDS = 20
 # Directions that a bag of tokens, such as categories, is projected on.
@@ -43,10 +42,7 @@ class RatingFeatures:
         """
         self._users, self._businesses = users, businesses
         self._shrinkages, self._seed = shrinkages, seed
-        projected = [
-            _project(bag, businesses.vocabulary_sizes[key], seed)
-            for key, bag in businesses.bags.items()
-        ]
+        projected = [project_tokens(businesses, [key], _BAG_DIM, seed) for key in businesses.bags]
         self._of_business = np.concatenate([businesses.numeric, *projected], axis=1)
 
     @staticmethod
@@ -119,17 +115,3 @@ class RatingFeatures:
         return np.concatenate(
             [*positions, biases, of_users, of_businesses, *covariates], axis=1, dtype=np.float32
         )
-
-
-def _project(bag: Bag, vocabulary_size: int, seed: int) -> np.ndarray:
-    """Projects bags on their leading directions, rare tokens weighing more.
-
-    Returns:
-      `[num_rows, _BAG_DIM]` float32 array.
-    """
-    counts = np.bincount(bag.values, minlength=vocabulary_size)
-    weights = (1.0 / np.sqrt(counts[bag.values])).astype(np.float32)
-    shape = (bag.num_rows, vocabulary_size)
-    matrix = scipy.sparse.csr_matrix((weights, bag.values, bag.row_splits), shape)
-    vectors, _ = right_singular_vectors(matrix, _BAG_DIM, seed)
-    return matrix @ vectors
