@@ -14,7 +14,7 @@ from models.factors import Factors, fit_factors
 from models.options import TrainingOptions
 from models.tables import EntityTable, Interactions
 from models.taste import taste_coordinates
-from models.training_loop import TrainingLoop, shuffled
+from models.training_loop import TrainingLoop, random_states, shuffled
 from models.two_tower import TwoTowerModel
 
 _BLOCK_ROWS = 8_192
@@ -77,6 +77,11 @@ class RatingLoop(TrainingLoop):
         self._data = data
         self._options = options
 
+    @property
+    def max_loss(self) -> float:
+        """Every prediction off by the whole range, in squared stars."""
+        return (features.MAX_STARS - features.MIN_STARS) ** 2
+
     def batches(self) -> Iterator[dict]:
         """Yields rating batches: see `TwoTowerModel.rating_loss`."""
         ratings = self._data.interactions
@@ -125,6 +130,16 @@ class RatingLoop(TrainingLoop):
     def variables(self) -> list[tf.Variable]:
         """Lists all that the task trains."""
         return self.model.rating_variables
+
+    def state(self) -> list[tf.Variable]:
+        """Lists all that a step changes."""
+        averages = [self._average.average(variable) for variable in self.variables()]
+        return [
+            *self.variables(),
+            *averages,
+            *self._optimizer.variables,
+            *random_states(self.model),
+        ]
 
     def weights(self) -> list[np.ndarray]:
         """Copies the averages."""

@@ -9,12 +9,14 @@ import tensorflow as tf
 from models.optimizers import RowAdam, TableAdam
 from models.options import TrainingOptions
 from models.tables import Bag
-from models.training_loop import TrainingLoop, shuffled
+from models.training_loop import TrainingLoop, random_states, shuffled
 from models.two_tower import TwoTowerModel
 
 # A user comes once an epoch: few, large and quickly forgotten steps.
 _USER_RATE, _USER_BETAS = 3e-2, (0.5, 0.9)
 _LEFT_OUT = np.float32(-np.inf)
+# In nats: at the start, a million visits are worth 7.
+_MAX_POPULARITY = 10.0
 
 
 class RetrievalLoop(TrainingLoop):
@@ -44,6 +46,12 @@ class RetrievalLoop(TrainingLoop):
         steps = math.ceil(epochs * len(self._users) / options.retrieval_batch_size)
         super().__init__(model, max(options.min_steps, steps))
         self._options = options
+
+    @property
+    def max_loss(self) -> float:
+        """Worse than a guess by all that cosines and popularity can say, in nats."""
+        widest = 2.0 / float(self.model.options.temperature)
+        return math.log(len(self._counts)) + widest + _MAX_POPULARITY
 
     def batches(self) -> Iterator[dict]:
         """Yields retrieval batches: see `TwoTowerModel.retrieval_loss`."""
@@ -116,6 +124,18 @@ class RetrievalLoop(TrainingLoop):
         model = self.model
         users = [model.user_vectors] if model.options.user_embedding else []
         return [*model.retrieval_variables, model.candidate_ids, *users]
+
+    def state(self) -> list[tf.Variable]:
+        """Lists all that a step changes."""
+        optimizers = [self._candidates]
+        if self.model.options.user_embedding:
+            optimizers.append(self._queries)
+        return [
+            *self.variables(),
+            *self._optimizer.variables,
+            *(variable for optimizer in optimizers for variable in optimizer.variables),
+            *random_states(self.model),
+        ]
 
     def weights(self) -> list[np.ndarray]:
         """Copies the variables."""

@@ -27,13 +27,18 @@ USER_VECTOR = "user_vector"  # [batch, embedding_dim] float32: learnt of a user;
 _TOKEN_DIM = 16  # Of the embeddings of cities, categories and attributes in the rating block.
 
 
+def seeded_dropout(rate: float) -> tf.keras.layers.Dropout:
+    """Makes a dropout layer whose random state is a variable: checkpoints hold it."""
+    return tf.keras.layers.Dropout(rate, force_generator=True)
+
+
 def hidden_layers(widths: Sequence[int], dropout: float) -> tf.keras.Sequential:
     """Builds the deep part of a tower: dense GELU layers with dropout after each."""
     layers: list[tf.keras.layers.Layer] = []
     for width in widths:
         layers += [
             tf.keras.layers.Dense(width, activation="gelu"),
-            tf.keras.layers.Dropout(dropout),
+            seeded_dropout(dropout),
         ]
     return tf.keras.Sequential(layers)
 
@@ -163,7 +168,7 @@ class CandidateRetrievalBlock(tf.keras.layers.Layer):
         """
         super().__init__(**kwargs)
         self._counts = counts
-        self._id_dropout = options.id_dropout
+        self._keep_ids = seeded_dropout(options.id_dropout) if options.id_dropout else None
         self._covariates = float(options.candidate_covariates)
         if self._covariates:
             self._direction = tf.keras.layers.Dense(
@@ -206,8 +211,9 @@ class CandidateRetrievalBlock(tf.keras.layers.Layer):
         counts = tf.gather(self._counts, rows) * known
         # A business without training ratings has learnt nothing under its id but being refused.
         warm = tf.cast(counts > 0, tf.float32)
-        if training and self._id_dropout:
-            warm *= tf.cast(tf.random.uniform(tf.shape(warm)) >= self._id_dropout, tf.float32)
+        if self._keep_ids:
+            kept = self._keep_ids(tf.ones_like(warm), training=training)
+            warm *= tf.cast(kept > 0, tf.float32)
         ids = tf.gather(self.ids, rows) if ids is None else ids
         direction = ids * warm[:, None] + self._start
         if self._covariates:

@@ -3,23 +3,27 @@
 import dataclasses
 import logging
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from models import tuning
+from models import checkpoints, tuning
 from models.bias import choose_shrinkages
+from models.checkpoints import Checkpoints, RunCheckpoint
 from models.content import content_coordinates
+from models.curves import Curves
+from models.errors import InputError
 from models.factors import Factors
-from models.looks import EvalSplit, Look
+from models.looks import EvalSplit
 from models.options import ModelOptions, TrainingOptions
 from models.rating_training import RatingData, RatingLoop
 from models.retrieval_training import RetrievalLoop
 from models.spectral import initial_directions
 from models.tables import EntityTable, Interactions
-from models.training_loop import TrainingLoop
+from models.training_loop import DivergenceError, Progress, TrainingLoop
 from models.two_tower import TwoTowerModel
 
 _LOG = logging.getLogger("t2rec")
@@ -38,7 +42,8 @@ class Choice:
 
     Attributes:
       recipe: Values of the fields that were open.
-      trials: What was tried: recipes, shares of a whole run, scores and looks; the best last.
+      trials: What was tried: recipes, shares of a whole run, scores and looks; the best last. One
+        that diverged has `error` in place of them.
       best_step: Steps after which its run was best.
       num_steps: Steps of that run.
       factor_weight: What the rating factors count; 0 where they do not help.
@@ -76,6 +81,8 @@ def train(
     model_options: ModelOptions,
     options: TrainingOptions,
     refit: bool,
+    kept: Checkpoints | None = None,
+    logs: str = "",
 ) -> TrainingResult:
     """Trains both tasks with what eval chooses.
 
@@ -87,38 +94,41 @@ def train(
       model_options: Sizes and weights of the model.
       options: Length and pace of training.
       refit: Whether to train again on both splits with what was chosen.
+      kept: What an earlier process did of the same training, and where to keep what this one does;
+        nowhere by default.
+      logs: Folder of TensorBoard's event files, one of its own a run; "" for none.
 
     Raises:
-      InputError: If the loss diverges.
+      InputError: If the loss diverges, whatever is tried.
     """
+    key = checkpoints.digest(
+        users, businesses, train_set, eval_set, dict(model_options), dict(options), refit
+    )
+    records = _Records((kept or Checkpoints()).within(key), logs)
     businesses = dataclasses.replace(
         businesses, content=content_coordinates(businesses, _CONTENT_DIM, options.seed)
     )
     shrinkages = choose_shrinkages(train_set, eval_set, users.num_rows, businesses.num_rows)
-    star = _Star(users, businesses, shrinkages, options)
+    star = _Star(users, businesses, shrinkages, options, records)
     look = EvalSplit(users.num_rows, train_set, eval_set, options.eval_users, options.seed)
-    on_train = _Fit(star, train_set, model_options)
-    choices: dict[str, Choice] = {}
-    best: dict[str, tuning.Trial] = {}
-    for task in _tasks(model_options):
-        best[task], choices[task] = on_train.choose(task, look)
+    on_train = _Fit(star, train_set, model_options, keep_weights=not refit)
+    choices = {task: on_train.choose(task, look) for task in _tasks(model_options)}
     settled, settled_training = _settle(choices, model_options, options)
-    if not refit:
-        model = on_train.build(settled, settled_training)
-        for task, trial in best.items():
-            loop = on_train.loop(task, model, settled, settled_training)
-            loop.load(trial.result.weights)
-            if trial.result.factors is not None:
-                model.factors = trial.result.factors
-        return TrainingResult(model, choices, shrinkages, train_set)
-    del on_train, best  # Gigabytes, on large data.
-    fitted = train_set + eval_set
-    _LOG.info("training again on train + eval with what was chosen")
-    on_both = _Fit(star, fitted, model_options)
-    model = on_both.build(settled, settled_training)
+    fit, fitted = on_train, train_set
+    if refit:
+        del on_train, fit  # Gigabytes, on large data.
+        _LOG.info("training again on train + eval with what was chosen")
+        fitted = train_set + eval_set
+        fit = _Fit(star, fitted, model_options)
+    model = fit.build(settled, settled_training)
     for task, choice in choices.items():
-        loop = on_both.loop(task, model, settled, settled_training)
-        loop.fit(choice.best_step, choice.num_steps)
+        loop = fit.loop(task, model, settled, settled_training)
+        if refit:
+            checkpoint = records.kept.run(f"{task}-final-steps")
+            curves = records.curves(f"{task}/final")
+            loop.fit(choice.best_step, choice.num_steps, checkpoint=checkpoint, curves=curves)
+        else:
+            loop.load(fit.best_weights(task))
         if isinstance(loop, RatingLoop) and choice.factor_weight:
             factors = loop.fit_factors()
             if factors.factor_dim:
@@ -160,63 +170,104 @@ class _Star:
     businesses: EntityTable
     shrinkages: tuple[float, float]
     options: TrainingOptions
+    records: "_Records"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Records:
+    """What runs leave behind: checkpoints and curves."""
+
+    kept: Checkpoints
+    logs: str
+
+    def curves(self, name: str) -> Curves:
+        return Curves(os.path.join(self.logs, name) if self.logs else "")
 
 
 @dataclasses.dataclass(frozen=True)
 class _Outcome:
-    """A run's looks, its best weights and, of a rating run, its factors."""
+    """What a run said.
 
-    looks: list[Look]
-    weights: list[np.ndarray]  # Empty where an earlier run was better.
+    Attributes:
+      score: The score of its best look; -inf if it diverged.
+      num_steps: Its steps.
+      progress: Its looks and losses.
+      factor_weight: What rating factors should count beside it.
+      error: How it diverged; "" if it did not.
+    """
+
+    score: float
     num_steps: int
-    factors: Factors | None = None
+    progress: Progress = dataclasses.field(default_factory=Progress)
+    factor_weight: float = 0.0
+    error: str = ""
+
+    @classmethod
+    def from_dict(cls, told: dict[str, Any]) -> "_Outcome":
+        """Reads what `dataclasses.asdict` wrote."""
+        return cls(**{**told, "progress": Progress.from_dict(told["progress"])})
 
 
 class _Fit:
     """All that is learnt from one set of interactions."""
 
-    def __init__(self, star: _Star, interactions: Interactions, model_options: ModelOptions):
+    def __init__(
+        self,
+        star: _Star,
+        interactions: Interactions,
+        model_options: ModelOptions,
+        keep_weights: bool = False,
+    ):
         self._star = star
         self._interactions = interactions
         self._model_options = model_options
+        self._keep_weights = keep_weights
         self._histories = interactions.histories(star.users.num_rows)
         self._ratings: dict[int, RatingData] = {}
         self._directions: dict[int, np.ndarray] = {}
-        self._best_scores: dict[str, float] = {}
+        # Of each task, the best score, and the weights unless an earlier process has kept them.
+        self._best: dict[str, tuple[float, list[np.ndarray]]] = {}
 
-    def choose(self, task: str, look: EvalSplit) -> tuple[tuning.Trial, Choice]:
-        """Tries the task's recipes and returns the best whole run and the choice."""
-        options = self._star.options
+    def choose(self, task: str, look: EvalSplit) -> Choice:
+        """Tries the task's recipes on the eval split.
+
+        Raises:
+          InputError: If each of them diverges.
+        """
+        options, kept = self._star.options, self._star.records.kept
         recipes = tuning.open_recipes(
             [recipe for recipe in _RECIPES[task] if self._fits(recipe)],
             self._model_options,
             options,
         )
-        trials = tuning.search(
-            recipes,
-            _GRIDS[task],
-            lambda recipe, share: self._run(task, recipe, share, look),
-            options.tuning_seconds,
-        )
+
+        def run(recipe: tuning.Recipe, share: float) -> tuple[float, _Outcome]:
+            outcome = self._recalled(task, recipe, share, look)
+            return outcome.score, outcome
+
+        trials = tuning.search(recipes, _GRIDS[task], run, options.tuning_seconds, kept.clock)
         best = trials[-1]
         outcome: _Outcome = best.result
-        told = tuple(
-            {
-                "recipe": dict(trial.recipe),
-                "share": trial.share,
-                "score": trial.score,
-                "looks": [dataclasses.asdict(one) for one in trial.result.looks],
-            }
-            for trial in trials
-        )
+        if outcome.error:
+            tried = f" The {len(trials)} recipes tried all diverged." if len(trials) > 1 else ""
+            raise InputError(outcome.error + tried)
         _LOG.info("%s: chose %s", task, dict(best.recipe) or "what the options say")
-        return best, Choice(
+        return Choice(
             best.recipe,
-            told,
-            max(outcome.looks, key=lambda one: one.score).step,
+            tuple(_tell(trial) for trial in trials),
+            max(outcome.progress.looks, key=lambda one: one.score).step,
             outcome.num_steps,
-            outcome.factors.weight if outcome.factors else 0.0,
+            outcome.factor_weight,
         )
+
+    def best_weights(self, task: str) -> list[np.ndarray]:
+        """Returns the weights of the task's best trial at its best look."""
+        _, weights = self._best[task]
+        if not weights:
+            found = self._star.records.kept.read(f"{task}-best")
+            assert found is not None  # Written before the trial that they are of was.
+            weights = list(found[1].values())
+        return weights
 
     def _fits(self, recipe: tuning.Recipe) -> bool:
         """Tells whether the vectors of all users, where a recipe has them, are small enough."""
@@ -224,27 +275,68 @@ class _Fit:
             return True
         return self._star.users.num_rows * recipe["embedding_dim"] * 4 <= _MAX_USER_BYTES
 
-    def _run(
+    def _recalled(
         self, task: str, recipe: tuning.Recipe, share: float, look: EvalSplit
-    ) -> tuple[float, _Outcome]:
+    ) -> _Outcome:
+        """Runs a trial, unless an earlier process has finished it."""
+        records = self._star.records
+        name = f"{task}-{checkpoints.digest(recipe, share)}"
+        curves = records.curves(f"{task}/{_name(recipe, share)}")
+        found = records.kept.read(name)
+        if found is not None:
+            outcome = _Outcome.from_dict(found[0]["outcome"])
+            records.kept.credit(found[0]["seconds"])
+            curves.draw(outcome.progress.curve, outcome.progress.looks)
+            if outcome.score > self._best_score(task):
+                self._best[task] = (outcome.score, [])
+            return outcome
+        checkpoint = records.kept.run(f"{name}-steps")
+        try:
+            outcome = self._run(task, recipe, share, look, checkpoint, curves)
+        except DivergenceError as error:
+            _LOG.warning("%s failed: %s", _name(recipe, share), error)
+            outcome = _Outcome(-math.inf, 0, error=str(error))
+        told = {"seconds": checkpoint.seconds, "outcome": dataclasses.asdict(outcome)}
+        records.kept.write(name, told)
+        checkpoint.remove()
+        return outcome
+
+    def _run(
+        self,
+        task: str,
+        recipe: tuning.Recipe,
+        share: float,
+        look: EvalSplit,
+        checkpoint: RunCheckpoint,
+        curves: Curves,
+    ) -> _Outcome:
         """Trains one task with one recipe for a share of a whole run."""
         settled, training = _settle({}, self._model_options, self._star.options)
         settled, training = tuning.apply_recipe(recipe, settled, training)
         model = self.build(settled, training, task)
         loop = self.loop(task, model, settled, training)
         steps = max(1, round(share * loop.num_steps))
-        measure = look.rate if task == RATING else look.rank
-        looks = loop.fit(steps, steps, training.num_evaluations if share == 1.0 else 1, measure)
-        score = max(one.score for one in looks)
-        factors = None
+        progress = loop.fit(
+            steps,
+            steps,
+            training.num_evaluations if share == 1.0 else 1,
+            look.rate if task == RATING else look.rank,
+            checkpoint,
+            curves,
+        )
+        score = max(one.score for one in progress.looks)
+        factor_weight = 0.0
         if isinstance(loop, RatingLoop):
-            factors, rmse = _weigh_factors(loop.fit_factors(), look, model)
+            factor_weight, rmse = _weigh_factors(loop.fit_factors(), look, model)
             score = max(score, -rmse)
-        # Weights are large: only the best so far are kept.
-        weights: list[np.ndarray] = []
-        if score > self._best_scores.get(task, -math.inf):
-            self._best_scores[task], weights = score, loop.weights_now()
-        return score, _Outcome(looks, weights, steps, factors)
+        if self._keep_weights and score > self._best_score(task):
+            self._best[task] = (score, loop.weights_now())
+            tensors = {str(place): value for place, value in enumerate(loop.variables())}
+            self._star.records.kept.write(f"{task}-best", {}, tensors)
+        return _Outcome(score, steps, progress, factor_weight)
+
+    def _best_score(self, task: str) -> float:
+        return self._best[task][0] if task in self._best else -math.inf
 
     def build(
         self, options: ModelOptions, training: TrainingOptions, task: str | None = None
@@ -304,9 +396,23 @@ class _Fit:
         return self._directions[dim]
 
 
-def _weigh_factors(
-    factors: Factors, look: EvalSplit, model: TwoTowerModel
-) -> tuple[Factors | None, float]:
+def _name(recipe: tuning.Recipe, share: float) -> str:
+    """Names a trial for people."""
+    told = [f"{key}={value}" for key, value in recipe.items()]
+    return ",".join([f"{share:g} of a run", *told])
+
+
+def _tell(trial: tuning.Trial) -> dict[str, Any]:
+    """Says what a trial was and what came of it, for JSON."""
+    told = {"recipe": dict(trial.recipe), "share": trial.share}
+    outcome: _Outcome = trial.result
+    if outcome.error:
+        return {**told, "error": outcome.error}
+    looks = [dataclasses.asdict(look) for look in outcome.progress.looks]
+    return {**told, "score": outcome.score, "looks": looks}
+
+
+def _weigh_factors(factors: Factors, look: EvalSplit, model: TwoTowerModel) -> tuple[float, float]:
     """Chooses what the factors should count, on ratings that no tower saw.
 
     Args:
@@ -315,12 +421,12 @@ def _weigh_factors(
       model: The towers, without factors.
 
     Returns:
-      The weighted factors, None where they do not help, and the RMSE with them, in stars.
+      Their weight, 0 where they do not help, and the RMSE with them, in stars.
     """
     stars = look.predict(model)
     without = look.rmse(stars)
     if not factors.factor_dim:
-        return None, without
+        return 0.0, without
     ratings = look.ratings
     shift = (factors.users[ratings.user_rows] * factors.businesses[ratings.business_rows]).sum(1)
     errors = {weight: look.rmse(stars + weight * shift) for weight in _FACTOR_WEIGHTS}
@@ -328,5 +434,5 @@ def _weigh_factors(
     told = "rating factors of weight %g: eval RMSE %.4f, %.4f without"
     _LOG.info(told, best, errors[best], without)
     if errors[best] >= without:
-        return None, without
-    return factors.weighted(best), errors[best]
+        return 0.0, without
+    return best, errors[best]

@@ -1,13 +1,17 @@
 """The loop that trains one task: steps, looks at the eval split, the best weights."""
 
 import abc
+import dataclasses
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from models.checkpoints import Checkpoints, RunCheckpoint
+from models.curves import Curves
 from models.errors import InputError
 from models.looks import Look
 from models.two_tower import TwoTowerModel
@@ -16,6 +20,39 @@ _LOG = logging.getLogger("t2rec")
 
 # From a model to its score on the eval split and the metrics: `EvalSplit.rate` or `.rank`.
 Measure = Callable[[TwoTowerModel], tuple[float, dict[str, float]]]
+
+# Decay of the mean loss, so that one odd batch stops nothing.
+_LOSS_DECAY = 0.9
+# Points of a loss curve, at most.
+_CURVE_POINTS = 100
+
+
+class DivergenceError(InputError):
+    """Reports a run whose loss or weights are no longer of any use."""
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+      step: Steps trained so far.
+      mean_loss: Training loss, averaged over the last few steps; None before the first one.
+      curve: Steps and mean losses, about a hundred in a run.
+      looks: Looks at the eval split.
+    """
+
+    step: int = 0
+    mean_loss: float | None = None
+    curve: list[tuple[int, float]] = dataclasses.field(default_factory=list)
+    looks: list[Look] = dataclasses.field(default_factory=list)
+
+    @classmethod
+    def from_dict(cls, told: dict[str, Any]) -> "Progress":
+        """Reads what `dataclasses.asdict` wrote."""
+        looks = [Look(**look) for look in told["looks"]]
+        curve = [(step, loss) for step, loss in told["curve"]]
+        return cls(**{**told, "curve": curve, "looks": looks})
 
 
 class TrainingLoop(abc.ABC):
@@ -34,9 +71,14 @@ class TrainingLoop(abc.ABC):
         self.model = model
         self.num_steps = num_steps
 
+    @property
+    @abc.abstractmethod
+    def max_loss(self) -> float:
+        """A mean loss that no run reaches but one that diverges."""
+
     @abc.abstractmethod
     def batches(self) -> Iterator[dict]:
-        """Yields batches without end."""
+        """Yields batches without end; the same ones at every call."""
 
     @abc.abstractmethod
     def create(self, batch: dict) -> None:
@@ -53,6 +95,10 @@ class TrainingLoop(abc.ABC):
     @abc.abstractmethod
     def variables(self) -> list[tf.Variable]:
         """Lists all that the task trains."""
+
+    @abc.abstractmethod
+    def state(self) -> list[tf.Variable]:
+        """Lists all that a step changes: the variables, moments, averages, random states."""
 
     @abc.abstractmethod
     def weights(self) -> list[np.ndarray]:
@@ -78,7 +124,9 @@ class TrainingLoop(abc.ABC):
         schedule_steps: int,
         num_looks: int = 0,
         measure: Measure | None = None,
-    ) -> list[Look]:
+        checkpoint: RunCheckpoint | None = None,
+        curves: Curves | None = None,
+    ) -> Progress:
         """Trains, and ends with the weights of the best look, or the last without one.
 
         Args:
@@ -86,46 +134,99 @@ class TrainingLoop(abc.ABC):
           schedule_steps: Steps after which the learning rate is 0.
           num_looks: Looks at the eval split, evenly spaced, the last at the end.
           measure: How to look.
+          checkpoint: Where the run is kept, and found again if it was killed.
+          curves: Where its losses and looks are drawn.
+
+        Returns:
+          The looks and the losses.
 
         Raises:
-          InputError: If the loss diverges.
+          DivergenceError: If the loss or the weights diverge.
         """
+        checkpoint, curves = checkpoint or Checkpoints().run(self.task), curves or Curves()
         batches = self.batches()
         self.create(next(batches))
         self.prepare(schedule_steps)
+        # The weights of the best look: variables, so that checkpoints hold them.
+        best = [tf.Variable(variable) for variable in self.variables()] if measure else []
+        state = [*self.state(), *best]
+        told = checkpoint.restore(state)
+        progress = Progress.from_dict(told) if told else Progress()
+        curves.draw(progress.curve, progress.looks)
+        for _ in range(progress.step):
+            next(batches)
+        every = math.ceil(num_steps / _CURVE_POINTS)
         stops = {round(num_steps * (n + 1) / max(num_looks, 1)) for n in range(max(num_looks, 1))}
-        looks: list[Look] = []
-        best: Any = None
-        for step in range(1, num_steps + 1):
-            loss = self.step(next(batches))
-            if step not in stops:
-                continue
-            self._check(step, loss)
-            weights = self.weights()
-            if measure is None:
-                _LOG.info("%s: step %d of %d: loss %.4f", self.task, step, num_steps, loss)
-                best = weights
-                continue
-            current = self.weights_now()
-            self.assign(weights)
-            score, metrics = measure(self.model)
-            if best is None or score > max(look.score for look in looks):
-                best = weights
-            looks.append(Look(step, float(loss), score, metrics))
-            told = ", ".join(f"{key} {value:.4f}" for key, value in metrics.items())
-            _LOG.info(
-                "%s: step %d of %d: loss %.4f, eval %s", self.task, step, num_steps, loss, told
-            )
-            self.assign(current)
-        self.assign(best)
-        return looks
+        while progress.step < num_steps:
+            loss = float(self.step(next(batches)))
+            progress.step += 1
+            self._check(progress, loss)
+            if progress.step % every == 0:
+                progress.curve.append((progress.step, progress.mean_loss or 0.0))
+                curves.draw(progress.curve[-1:], [])
+            if progress.step in stops:
+                self._stop(progress, num_steps, loss, measure, best)
+                curves.draw([], progress.looks[-1:])
+            if checkpoint.is_due or progress.step == num_steps:
+                checkpoint.save(state, dataclasses.asdict(progress))
+        if measure:
+            self.assign([variable.numpy() for variable in best])
+        return progress
 
-    def _check(self, step: int, loss: tf.Tensor) -> None:
-        if not np.isfinite(loss.numpy()):
-            raise InputError(
-                f"Expected a finite training loss of the {self.task} task; got {loss.numpy()} at "
-                f"step {step}. Lower training.{self.task}_learning_rate."
-            )
+    def _stop(
+        self,
+        progress: Progress,
+        num_steps: int,
+        loss: float,
+        measure: Measure | None,
+        best: list[tf.Variable],
+    ) -> None:
+        """Looks at the eval split, or takes the last weights where there is no eval split."""
+        weights = self.weights()
+        if not all(np.isfinite(value).all() for value in weights):
+            raise self._diverged("finite weights", "some that are not", progress.step)
+        where = f"{self.task}: step {progress.step} of {num_steps}: loss {loss:.4f}"
+        if measure is None:
+            _LOG.info(where)
+            self.assign(weights)
+            return
+        current = self.weights_now()
+        self.assign(weights)
+        score, metrics = measure(self.model)
+        if not math.isfinite(score):
+            raise self._diverged("a finite score on eval", f"{score}", progress.step)
+        if score > max((look.score for look in progress.looks), default=-math.inf):
+            for variable, value in zip(best, weights, strict=True):
+                variable.assign(value)
+        progress.looks.append(Look(progress.step, loss, score, metrics))
+        told = ", ".join(f"{key} {value:.4f}" for key, value in metrics.items())
+        _LOG.info("%s, eval %s", where, told)
+        self.assign(current)
+
+    def _check(self, progress: Progress, loss: float) -> None:
+        """Averages the loss and raises if it diverges: a number a step costs nothing."""
+        if not math.isfinite(loss):
+            raise self._diverged("a finite training loss", f"{loss}", progress.step)
+        mean = progress.mean_loss
+        mean = loss if mean is None else _LOSS_DECAY * mean + (1.0 - _LOSS_DECAY) * loss
+        progress.mean_loss = mean
+        if mean > self.max_loss:
+            expected = f"a training loss of at most {self.max_loss:.1f}"
+            raise self._diverged(expected, f"{mean:.1f}", progress.step)
+
+    def _diverged(self, expected: str, got: str, step: int) -> DivergenceError:
+        return DivergenceError(
+            f"Expected {expected} of the {self.task} task; got {got} at step {step}. Lower "
+            f"training.{self.task}_learning_rate."
+        )
+
+
+def random_states(model: tf.Module) -> list[tf.Variable]:
+    """Lists the states of the random generators of all dropout layers that are built."""
+    layers = [layer for layer in model.submodules if isinstance(layer, tf.keras.layers.Dropout)]
+    # Keras keeps them out of a layer's weights on purpose, and gives no other way to them.
+    generators = [layer._random_generator._generator for layer in layers if layer.built]
+    return [generator.state for generator in generators if generator is not None]
 
 
 def shuffled(num_rows: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

@@ -6,6 +6,7 @@ users are more than their history, and whether covariates help, depends on how d
 
 import dataclasses
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -118,6 +119,7 @@ def search(
     grids: Mapping[str, Sequence[Any]],
     run: Callable[[Recipe, float], tuple[float, Any]],
     seconds: float,
+    clock: Callable[[], float] | None = None,
 ) -> list[Trial]:
     """Finds the best recipe: short runs of many, longer runs of the best.
 
@@ -130,17 +132,20 @@ def search(
     Args:
       recipes: What to try, the likeliest first.
       grids: Values, in order, of fields that are then varied one by one.
-      run: From a recipe and the share of a whole run to the score and the run's result.
+      run: From a recipe and the share of a whole run to the score and the run's result; the score
+        of a run that failed is -inf.
       seconds: Time after which no trial begins but a last one: of the best recipe so far, whole.
+      clock: Tells the time in seconds; `time.monotonic` by default.
 
     Returns:
-      All trials in order, but the best one last.
+      All trials in order, but the best one last; it has failed only if all have.
     """
     trials: list[Trial] = []
-    deadline = time.monotonic() + seconds
+    clock = clock or time.monotonic
+    deadline = clock() + seconds
 
     def attempt(recipe: Recipe, share: float) -> Trial | None:
-        if trials and time.monotonic() > deadline:
+        if trials and clock() > deadline:
             return None
         score, result = run(recipe, share)
         _LOG.info("tried %s: score %.4f after %d %% of a run", dict(recipe), score, 100 * share)
@@ -160,10 +165,11 @@ def search(
         going = [t.recipe for t in _ranked(trials, _SHARES[1])[: _KEPT[1]] if longer_helps]
     for recipe in going:
         attempt(recipe, _SHARES[-1])
-    if time.monotonic() > deadline:
+    if clock() > deadline:
         _LOG.info("training.tuning_seconds left no time for more trials")
-        if _best(trials).share < _SHARES[-1]:
-            recipe = _best(trials).recipe
+        best = _best(trials)
+        if best.share < _SHARES[-1] and best.score > -math.inf:
+            recipe = best.recipe
             score, result = run(recipe, _SHARES[-1])
             trials.append(Trial(recipe, _SHARES[-1], score, result))
     best = _best(trials)
@@ -175,8 +181,9 @@ def _best(trials: Sequence[Trial]) -> Trial:
 
 
 def _ranked(trials: Sequence[Trial], share: float) -> list[Trial]:
-    """Lists the trials of one length, the best first."""
-    return sorted((t for t in trials if t.share == share), key=lambda trial: -trial.score)
+    """Lists the trials of one length that did not fail, the best first."""
+    good = [t for t in trials if t.share == share and t.score > -math.inf]
+    return sorted(good, key=lambda trial: -trial.score)
 
 
 def _neighbours(recipe: Recipe, field: str, values: Sequence[Any]) -> list[Recipe]:

@@ -25,6 +25,7 @@ from models.towers import (
     QueryRetrievalBlock,
     QueryTower,
     history_vector,
+    seeded_dropout,
 )
 
 _BLOCK_ROWS = 4_096
@@ -83,6 +84,8 @@ class TwoTowerModel(tfrs.Model):
             tf.zeros([users.num_rows if options.user_embedding else 0, options.embedding_dim]),
             name="user_vectors",
         )
+        self._keep = seeded_dropout(options.cold_dropout)
+        self._keep.build([None, 1])  # No later: only training calls it, within a graph.
         self.retrieval_task = UserSoftmaxRetrieval()
         self.rating_task = tfrs.tasks.Ranking(loss=tf.keras.losses.MeanSquaredError())
         self._user_numeric = tf.constant(users.numeric)
@@ -209,7 +212,7 @@ class TwoTowerModel(tfrs.Model):
 
     def _keep_rows(self, rows: tf.Tensor) -> tf.Tensor:
         """Draws the rows whose history training shows, `[batch, 1]` bool."""
-        return tf.random.uniform([tf.shape(rows)[0], 1]) >= self.options.cold_dropout
+        return self._keep(tf.ones([tf.shape(rows)[0], 1]), training=True) > 0
 
     def retrieval_loss(self, inputs: dict, training: bool = False) -> tf.Tensor:
         """Computes the softmax cross-entropy of a retrieval batch, in nats a positive.
