@@ -1,5 +1,8 @@
 """Reads the transformed users and businesses out of their artifacts."""
 
+import dataclasses
+
+import numpy as np
 import tensorflow_transform as tft
 from tfx import types
 from tfx.types import artifact_utils
@@ -35,10 +38,14 @@ def read_businesses(
     """
     output = tft.TFTransformOutput(artifact_utils.get_single_uri(graph))
     bags = [key for key in _BAGS if key in output.transformed_feature_spec()]
+    vocabularies = {
+        key: np.array(output.vocabulary_by_name(key), object) for key in (preprocessing.CITY, *bags)
+    }
     # One position more than the vocabulary: tokens that it does not hold.
-    sizes = {key: output.vocabulary_size_by_name(key) + 1 for key in (preprocessing.CITY, *bags)}
+    sizes = {key: len(tokens) + 1 for key, tokens in vocabularies.items()}
     files = examples.split_files(transformed, features.ALL)
-    return tables.read_entities(files, features.BUSINESS_ID, _num_numeric(output), sizes, bags)
+    table = tables.read_entities(files, features.BUSINESS_ID, _num_numeric(output), sizes, bags)
+    return dataclasses.replace(table, vocabularies=vocabularies)
 
 
 def _num_numeric(output: tft.TFTransformOutput) -> int:

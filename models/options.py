@@ -131,6 +131,9 @@ class TrainingOptions(Options):
       tuning_seconds: How long trials of what is `auto` may take, a task; the first always runs.
       num_evaluations: How often a run looks at the eval split.
       eval_users: Users of the eval split whose lists are ranked at each look, at most.
+      warm_start: Whether training starts from the latest blessed model, and leaves behind what
+        a later one needs to start from this.
+      checkpoint_seconds: How often a run is saved, for the case that it is killed.
       seed: Seed of initial weights, folds, batches and dropout.
     """
 
@@ -150,4 +153,6 @@ class TrainingOptions(Options):
     tuning_seconds: Weight = 300.0
     num_evaluations: Count = 8
     eval_users: Count = 5_000
+    warm_start: Annotated[bool, pydantic.Field(strict=True)] = False
+    checkpoint_seconds: Weight = 60.0
     seed: Seed = 0

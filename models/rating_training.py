@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +13,7 @@ from models.bias import fit_bias
 from models.factors import Factors, fit_factors
 from models.options import TrainingOptions
 from models.tables import EntityTable, Interactions
-from models.taste import taste_coordinates
+from models.taste import Taste, taste_coordinates
 from models.training_loop import TrainingLoop, random_states, shuffled
 from models.two_tower import TwoTowerModel
 
@@ -45,10 +45,23 @@ class RatingData:
         shrinkages: tuple[float, float],
         taste_dim: int,
         options: TrainingOptions,
+        align: Callable[[Taste], Taste] | None = None,
     ) -> "RatingData":
-        """Computes coordinates, biases and sums of some ratings."""
+        """Computes coordinates, biases and sums of some ratings.
+
+        Args:
+          interactions: The ratings.
+          num_users: Rows of the users table.
+          businesses: All businesses.
+          shrinkages: Pseudo-counts of users and businesses.
+          taste_dim: Coordinates of visits.
+          options: Folds and seed.
+          align: Turns the coordinates onto those of an earlier model (`models.warm_start`).
+        """
         num_businesses = businesses.num_rows
         taste = taste_coordinates(interactions, num_users, businesses, taste_dim, options.seed)
+        if align is not None:
+            taste = align(taste)
         user_sums, business_sums = cross_fit(
             interactions,
             num_users,

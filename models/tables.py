@@ -76,6 +76,8 @@ class EntityTable:
       categorical: By feature, a `[num_rows]` int32 array of vocabulary positions.
       bags: By feature, the vocabulary positions of each row's tokens.
       vocabulary_sizes: By categorical or bag feature, the number of positions, unknown included.
+      vocabularies: By categorical or bag feature, its tokens as `bytes`, in order; empty where
+        nobody asks for them.
       content: `[num_rows, content_dim]` float32 array (`models.content`); of dimension 0 until it
         is computed.
     """
@@ -85,6 +87,7 @@ class EntityTable:
     categorical: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     bags: Mapping[str, Bag] = dataclasses.field(default_factory=dict)
     vocabulary_sizes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    vocabularies: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     content: np.ndarray = dataclasses.field(default=None)  # type: ignore[arg-type]
 
     def __post_init__(self):

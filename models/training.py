@@ -2,58 +2,22 @@
 
 import dataclasses
 import logging
-import math
-import os
-from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
-import tensorflow as tf
-
-from models import checkpoints, tuning
+from models import checkpoints
 from models.bias import choose_shrinkages
-from models.checkpoints import Checkpoints, RunCheckpoint
+from models.checkpoints import Checkpoints
 from models.content import content_coordinates
-from models.curves import Curves
-from models.errors import InputError
-from models.factors import Factors
 from models.looks import EvalSplit
 from models.options import ModelOptions, TrainingOptions
-from models.rating_training import RatingData, RatingLoop
-from models.retrieval_training import RetrievalLoop
-from models.spectral import initial_directions
+from models.rating_training import RatingLoop
 from models.tables import EntityTable, Interactions
-from models.training_loop import DivergenceError, Progress, TrainingLoop
+from models.trials import RATING, RETRIEVAL, Choice, Fit, Records, Star, settle
 from models.two_tower import TwoTowerModel
+from models.warm_start import Learnt, WarmStart
 
 _LOG = logging.getLogger("t2rec")
 
-RATING, RETRIEVAL = "rating", "retrieval"
-
 _CONTENT_DIM = 64
-# Of the users' own vectors in a recipe; their moments and copies take five times as much again.
-_MAX_USER_BYTES = 2**28
-_FACTOR_WEIGHTS = (1.0, 0.75, 0.5, 0.25)
-
-
-@dataclasses.dataclass(frozen=True)
-class Choice:
-    """What eval chose for one task.
-
-    Attributes:
-      recipe: Values of the fields that were open.
-      trials: What was tried: recipes, shares of a whole run, scores and looks; the best last. One
-        that diverged has `error` in place of them.
-      best_step: Steps after which its run was best.
-      num_steps: Steps of that run.
-      factor_weight: What the rating factors count; 0 where they do not help.
-    """
-
-    recipe: tuning.Recipe
-    trials: tuple[dict[str, Any], ...]
-    best_step: int
-    num_steps: int
-    factor_weight: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,12 +29,14 @@ class TrainingResult:
       choices: By task, `rating` and `retrieval`, what eval chose.
       shrinkages: Pseudo-counts of users and businesses, chosen on eval.
       fitted: The interactions that the model learnt from.
+      learnt: What a later training may start from, if the options ask for it.
     """
 
     model: TwoTowerModel
     choices: dict[str, Choice]
     shrinkages: tuple[float, float]
     fitted: Interactions
+    learnt: Learnt | None = None
 
 
 def train(
@@ -83,6 +49,7 @@ def train(
     refit: bool,
     kept: Checkpoints | None = None,
     logs: str = "",
+    base: Learnt | None = None,
 ) -> TrainingResult:
     """Trains both tasks with what eval chooses.
 
@@ -97,342 +64,87 @@ def train(
       kept: What an earlier process did of the same training, and where to keep what this one does;
         nowhere by default.
       logs: Folder of TensorBoard's event files, one of its own a run; "" for none.
+      base: What an earlier model learnt, to start from if that can be.
 
     Raises:
       InputError: If the loss diverges, whatever is tried.
     """
     key = checkpoints.digest(
-        users, businesses, train_set, eval_set, dict(model_options), dict(options), refit
+        users, businesses, train_set, eval_set, dict(model_options), dict(options), refit, base
     )
-    records = _Records((kept or Checkpoints()).within(key), logs)
-    businesses = dataclasses.replace(
-        businesses, content=content_coordinates(businesses, _CONTENT_DIM, options.seed)
-    )
+    records = Records((kept or Checkpoints()).within(key), logs)
+    content = content_coordinates(businesses, _CONTENT_DIM, options.seed)
+    warm = None
+    if base is not None:
+        warm, model_options, options = _warm_start(
+            WarmStart(base, users, businesses, train_set), model_options, options
+        )
+    if warm is not None:
+        content = warm.align_content(content)
+    businesses = dataclasses.replace(businesses, content=content)
     shrinkages = choose_shrinkages(train_set, eval_set, users.num_rows, businesses.num_rows)
-    star = _Star(users, businesses, shrinkages, options, records)
+    star = Star(users, businesses, shrinkages, options, records, warm)
     look = EvalSplit(users.num_rows, train_set, eval_set, options.eval_users, options.seed)
-    on_train = _Fit(star, train_set, model_options, keep_weights=not refit)
+    on_train = Fit(star, train_set, model_options, keep_weights=not refit or options.warm_start)
     choices = {task: on_train.choose(task, look) for task in _tasks(model_options)}
-    settled, settled_training = _settle(choices, model_options, options)
+    settled, settled_training = settle(choices, model_options, options)
+    learnt = None
+    if options.warm_start:
+        learnt = Learnt(
+            user_ids=users.ids,
+            business_ids=businesses.ids,
+            vocabularies=businesses.vocabularies,
+            user_rows=train_set.user_rows,
+            business_rows=train_set.business_rows,
+            content=businesses.content,
+            taste=on_train.taste(settled),
+            options={
+                **settled_training.model_dump(mode="json"),
+                **settled.model_dump(mode="json"),
+            },
+            weights={task: on_train.best_weights(task) for task in choices},
+        )
     fit, fitted = on_train, train_set
     if refit:
         del on_train, fit  # Gigabytes, on large data.
         _LOG.info("training again on train + eval with what was chosen")
         fitted = train_set + eval_set
-        fit = _Fit(star, fitted, model_options)
+        fit = Fit(star, fitted, model_options)
     model = fit.build(settled, settled_training)
     for task, choice in choices.items():
         loop = fit.loop(task, model, settled, settled_training)
         if refit:
             checkpoint = records.kept.run(f"{task}-final-steps")
             curves = records.curves(f"{task}/final")
-            loop.fit(choice.best_step, choice.num_steps, checkpoint=checkpoint, curves=curves)
+            loop.fit(
+                choice.best_step,
+                choice.num_steps,
+                checkpoint=checkpoint,
+                curves=curves,
+                start=fit.start(choice.recipe),
+            )
         else:
             loop.load(fit.best_weights(task))
         if isinstance(loop, RatingLoop) and choice.factor_weight:
             factors = loop.fit_factors()
             if factors.factor_dim:
                 model.factors = factors.weighted(choice.factor_weight)
-    return TrainingResult(model, choices, shrinkages, fitted)
+    return TrainingResult(model, choices, shrinkages, fitted, learnt)
+
+
+def _warm_start(
+    warm: WarmStart, model_options: ModelOptions, options: TrainingOptions
+) -> tuple[WarmStart | None, ModelOptions, TrainingOptions]:
+    """Decides whether there is one, and settles with it what the options leave open."""
+    filled, filled_training = warm.fill(model_options, options)
+    obstacle = warm.obstacle(filled)
+    if obstacle:
+        _LOG.warning("a cold start, not from the latest blessed model: %s", obstacle)
+        return None, model_options, options
+    _LOG.info("trying a start from the latest blessed model, with its settings where they are open")
+    return warm, filled, filled_training
 
 
 def _tasks(options: ModelOptions) -> list[str]:
     weights = {RATING: options.objective.rating, RETRIEVAL: options.objective.retrieval}
     return [task for task, weight in weights.items() if weight]
-
-
-def _settle(
-    choices: dict[str, Choice], model_options: ModelOptions, options: TrainingOptions
-) -> tuple[ModelOptions, TrainingOptions]:
-    """Fills in all that was open; a task that is off takes the first recipe."""
-    for task, recipes in _RECIPES.items():
-        recipe = (
-            choices[task].recipe
-            if task in choices
-            else tuning.open_recipes(recipes, model_options, options)[0]
-        )
-        model_options, options = tuning.apply_recipe(recipe, model_options, options)
-    return model_options, options
-
-
-_RECIPES: dict[str, Sequence[tuning.Recipe]] = {
-    RATING: tuning.RATING_RECIPES,
-    RETRIEVAL: tuning.RETRIEVAL_RECIPES,
-}
-_GRIDS = {RATING: tuning.RATING_GRIDS, RETRIEVAL: tuning.RETRIEVAL_GRIDS}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Star:
-    """What all runs have in common."""
-
-    users: EntityTable
-    businesses: EntityTable
-    shrinkages: tuple[float, float]
-    options: TrainingOptions
-    records: "_Records"
-
-
-@dataclasses.dataclass(frozen=True)
-class _Records:
-    """What runs leave behind: checkpoints and curves."""
-
-    kept: Checkpoints
-    logs: str
-
-    def curves(self, name: str) -> Curves:
-        return Curves(os.path.join(self.logs, name) if self.logs else "")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Outcome:
-    """What a run said.
-
-    Attributes:
-      score: The score of its best look; -inf if it diverged.
-      num_steps: Its steps.
-      progress: Its looks and losses.
-      factor_weight: What rating factors should count beside it.
-      error: How it diverged; "" if it did not.
-    """
-
-    score: float
-    num_steps: int
-    progress: Progress = dataclasses.field(default_factory=Progress)
-    factor_weight: float = 0.0
-    error: str = ""
-
-    @classmethod
-    def from_dict(cls, told: dict[str, Any]) -> "_Outcome":
-        """Reads what `dataclasses.asdict` wrote."""
-        return cls(**{**told, "progress": Progress.from_dict(told["progress"])})
-
-
-class _Fit:
-    """All that is learnt from one set of interactions."""
-
-    def __init__(
-        self,
-        star: _Star,
-        interactions: Interactions,
-        model_options: ModelOptions,
-        keep_weights: bool = False,
-    ):
-        self._star = star
-        self._interactions = interactions
-        self._model_options = model_options
-        self._keep_weights = keep_weights
-        self._histories = interactions.histories(star.users.num_rows)
-        self._ratings: dict[int, RatingData] = {}
-        self._directions: dict[int, np.ndarray] = {}
-        # Of each task, the best score, and the weights unless an earlier process has kept them.
-        self._best: dict[str, tuple[float, list[np.ndarray]]] = {}
-
-    def choose(self, task: str, look: EvalSplit) -> Choice:
-        """Tries the task's recipes on the eval split.
-
-        Raises:
-          InputError: If each of them diverges.
-        """
-        options, kept = self._star.options, self._star.records.kept
-        recipes = tuning.open_recipes(
-            [recipe for recipe in _RECIPES[task] if self._fits(recipe)],
-            self._model_options,
-            options,
-        )
-
-        def run(recipe: tuning.Recipe, share: float) -> tuple[float, _Outcome]:
-            outcome = self._recalled(task, recipe, share, look)
-            return outcome.score, outcome
-
-        trials = tuning.search(recipes, _GRIDS[task], run, options.tuning_seconds, kept.clock)
-        best = trials[-1]
-        outcome: _Outcome = best.result
-        if outcome.error:
-            tried = f" The {len(trials)} recipes tried all diverged." if len(trials) > 1 else ""
-            raise InputError(outcome.error + tried)
-        _LOG.info("%s: chose %s", task, dict(best.recipe) or "what the options say")
-        return Choice(
-            best.recipe,
-            tuple(_tell(trial) for trial in trials),
-            max(outcome.progress.looks, key=lambda one: one.score).step,
-            outcome.num_steps,
-            outcome.factor_weight,
-        )
-
-    def best_weights(self, task: str) -> list[np.ndarray]:
-        """Returns the weights of the task's best trial at its best look."""
-        _, weights = self._best[task]
-        if not weights:
-            found = self._star.records.kept.read(f"{task}-best")
-            assert found is not None  # Written before the trial that they are of was.
-            weights = list(found[1].values())
-        return weights
-
-    def _fits(self, recipe: tuning.Recipe) -> bool:
-        """Tells whether the vectors of all users, where a recipe has them, are small enough."""
-        if not recipe.get("user_embedding"):
-            return True
-        return self._star.users.num_rows * recipe["embedding_dim"] * 4 <= _MAX_USER_BYTES
-
-    def _recalled(
-        self, task: str, recipe: tuning.Recipe, share: float, look: EvalSplit
-    ) -> _Outcome:
-        """Runs a trial, unless an earlier process has finished it."""
-        records = self._star.records
-        name = f"{task}-{checkpoints.digest(recipe, share)}"
-        curves = records.curves(f"{task}/{_name(recipe, share)}")
-        found = records.kept.read(name)
-        if found is not None:
-            outcome = _Outcome.from_dict(found[0]["outcome"])
-            records.kept.credit(found[0]["seconds"])
-            curves.draw(outcome.progress.curve, outcome.progress.looks)
-            if outcome.score > self._best_score(task):
-                self._best[task] = (outcome.score, [])
-            return outcome
-        checkpoint = records.kept.run(f"{name}-steps")
-        try:
-            outcome = self._run(task, recipe, share, look, checkpoint, curves)
-        except DivergenceError as error:
-            _LOG.warning("%s failed: %s", _name(recipe, share), error)
-            outcome = _Outcome(-math.inf, 0, error=str(error))
-        told = {"seconds": checkpoint.seconds, "outcome": dataclasses.asdict(outcome)}
-        records.kept.write(name, told)
-        checkpoint.remove()
-        return outcome
-
-    def _run(
-        self,
-        task: str,
-        recipe: tuning.Recipe,
-        share: float,
-        look: EvalSplit,
-        checkpoint: RunCheckpoint,
-        curves: Curves,
-    ) -> _Outcome:
-        """Trains one task with one recipe for a share of a whole run."""
-        settled, training = _settle({}, self._model_options, self._star.options)
-        settled, training = tuning.apply_recipe(recipe, settled, training)
-        model = self.build(settled, training, task)
-        loop = self.loop(task, model, settled, training)
-        steps = max(1, round(share * loop.num_steps))
-        progress = loop.fit(
-            steps,
-            steps,
-            training.num_evaluations if share == 1.0 else 1,
-            look.rate if task == RATING else look.rank,
-            checkpoint,
-            curves,
-        )
-        score = max(one.score for one in progress.looks)
-        factor_weight = 0.0
-        if isinstance(loop, RatingLoop):
-            factor_weight, rmse = _weigh_factors(loop.fit_factors(), look, model)
-            score = max(score, -rmse)
-        if self._keep_weights and score > self._best_score(task):
-            self._best[task] = (score, loop.weights_now())
-            tensors = {str(place): value for place, value in enumerate(loop.variables())}
-            self._star.records.kept.write(f"{task}-best", {}, tensors)
-        return _Outcome(score, steps, progress, factor_weight)
-
-    def _best_score(self, task: str) -> float:
-        return self._best[task][0] if task in self._best else -math.inf
-
-    def build(
-        self, options: ModelOptions, training: TrainingOptions, task: str | None = None
-    ) -> TwoTowerModel:
-        """Builds a model, ready for one task or for all."""
-        star = self._star
-        tf.keras.utils.set_random_seed(training.seed)
-        taste_dim = int(options.taste_dim)
-        if task == RETRIEVAL and self._ratings:
-            taste_dim = next(iter(self._ratings))  # Any will do.
-        dim = int(options.embedding_dim)
-        directions = (
-            np.zeros([star.businesses.num_rows, dim], np.float32)
-            if task == RATING
-            else self._initial_directions(dim)
-        )
-        return TwoTowerModel(
-            options,
-            star.users,
-            star.businesses,
-            self._rating_data(taste_dim).sums,
-            self._histories,
-            directions,
-        )
-
-    def loop(
-        self, task: str, model: TwoTowerModel, options: ModelOptions, training: TrainingOptions
-    ) -> TrainingLoop:
-        """Makes the training loop of a task."""
-        if task == RATING:
-            return RatingLoop(model, self._rating_data(int(options.taste_dim)), training)
-        return RetrievalLoop(model, self._histories, training)
-
-    def _rating_data(self, taste_dim: int) -> RatingData:
-        if taste_dim not in self._ratings:
-            data = RatingData.prepare(
-                self._interactions,
-                self._star.users.num_rows,
-                self._star.businesses,
-                self._star.shrinkages,
-                taste_dim,
-                self._star.options,
-            )
-            # Only the latest, as the sums of millions of rows take gigabytes.
-            self._ratings = {taste_dim: data}
-        return self._ratings[taste_dim]
-
-    def _initial_directions(self, dim: int) -> np.ndarray:
-        if dim not in self._directions:
-            self._directions[dim] = initial_directions(
-                self._interactions,
-                self._star.users.num_rows,
-                self._star.businesses.num_rows,
-                dim,
-                self._star.options.seed,
-            )
-        return self._directions[dim]
-
-
-def _name(recipe: tuning.Recipe, share: float) -> str:
-    """Names a trial for people."""
-    told = [f"{key}={value}" for key, value in recipe.items()]
-    return ",".join([f"{share:g} of a run", *told])
-
-
-def _tell(trial: tuning.Trial) -> dict[str, Any]:
-    """Says what a trial was and what came of it, for JSON."""
-    told = {"recipe": dict(trial.recipe), "share": trial.share}
-    outcome: _Outcome = trial.result
-    if outcome.error:
-        return {**told, "error": outcome.error}
-    looks = [dataclasses.asdict(look) for look in outcome.progress.looks]
-    return {**told, "score": outcome.score, "looks": looks}
-
-
-def _weigh_factors(factors: Factors, look: EvalSplit, model: TwoTowerModel) -> tuple[float, float]:
-    """Chooses what the factors should count, on ratings that no tower saw.
-
-    Args:
-      factors: What the towers left over, with weight 1.
-      look: The eval split.
-      model: The towers, without factors.
-
-    Returns:
-      Their weight, 0 where they do not help, and the RMSE with them, in stars.
-    """
-    stars = look.predict(model)
-    without = look.rmse(stars)
-    if not factors.factor_dim:
-        return 0.0, without
-    ratings = look.ratings
-    shift = (factors.users[ratings.user_rows] * factors.businesses[ratings.business_rows]).sum(1)
-    errors = {weight: look.rmse(stars + weight * shift) for weight in _FACTOR_WEIGHTS}
-    best = min(errors, key=lambda weight: errors[weight])
-    told = "rating factors of weight %g: eval RMSE %.4f, %.4f without"
-    _LOG.info(told, best, errors[best], without)
-    if errors[best] >= without:
-        return 0.0, without
-    return best, errors[best]

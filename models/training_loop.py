@@ -126,6 +126,7 @@ class TrainingLoop(abc.ABC):
         measure: Measure | None = None,
         checkpoint: RunCheckpoint | None = None,
         curves: Curves | None = None,
+        start: Callable[["TrainingLoop"], None] | None = None,
     ) -> Progress:
         """Trains, and ends with the weights of the best look, or the last without one.
 
@@ -136,6 +137,7 @@ class TrainingLoop(abc.ABC):
           measure: How to look.
           checkpoint: Where the run is kept, and found again if it was killed.
           curves: Where its losses and looks are drawn.
+          start: Sets the variables before the first step; they stay as they are by default.
 
         Returns:
           The looks and the losses.
@@ -146,6 +148,8 @@ class TrainingLoop(abc.ABC):
         checkpoint, curves = checkpoint or Checkpoints().run(self.task), curves or Curves()
         batches = self.batches()
         self.create(next(batches))
+        if start is not None:
+            start(self)
         self.prepare(schedule_steps)
         # The weights of the best look: variables, so that checkpoints hold them.
         best = [tf.Variable(variable) for variable in self.variables()] if measure else []

@@ -5,8 +5,13 @@ import dataclasses
 from tfx import types
 from tfx.components import ExampleValidator, Transform
 from tfx.dsl.components.base import base_node
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
+    LatestBlessedModelStrategy,
+)
 from tfx.orchestration import data_types
 from tfx.proto import transform_pb2
+from tfx.types import standard_artifacts
 
 from components.anomaly_gate.component import AnomalyGate
 from components.baseline_trainer.component import BaselineTrainer
@@ -35,12 +40,14 @@ class Inputs:
     Attributes:
       data: Where the Yelp files are: one path, or a JSON list of several.
       serving_dir: Folder that blessed exports are pushed to.
+      checkpoint_dir: Folder where a killed training is found again; "" for none.
       input_fingerprint: Names, sizes and times of the files, for the cache; "" if unknown.
       code_digest: Digest of the code, for the cache.
     """
 
     data: str | data_types.RuntimeParameter
     serving_dir: str | data_types.RuntimeParameter
+    checkpoint_dir: str | data_types.RuntimeParameter = ""
     input_fingerprint: str = ""
     code_digest: str = ""
 
@@ -98,6 +105,15 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
         "user_graph": transforms["users"].outputs["transform_graph"],
         "business_graph": transforms["businesses"].outputs["transform_graph"],
     }
+    base_model = None
+    if config.training.warm_start:
+        latest = Resolver(
+            strategy_class=LatestBlessedModelStrategy,
+            model=types.Channel(type=standard_artifacts.Model),
+            model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+        ).with_id("LatestBlessedModel")
+        nodes.append(latest)
+        base_model = latest.outputs["model"]
     trainer = Trainer(
         interactions=tables["interactions"],
         **transformed,
@@ -105,6 +121,8 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
         model_options=config.model_options.model_dump_json(),
         training_options=config.training.model_dump_json(),
         refit=config.refit,
+        base_model=base_model,
+        checkpoint_dir=inputs.checkpoint_dir,
         code_digest=digest,
     )
     baseline_trainer = BaselineTrainer(

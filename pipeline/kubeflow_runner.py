@@ -20,7 +20,8 @@ DEFAULT_ROOT = "minio://mlpipeline/t2rec"
 def compile_spec(config: PipelineConfig, image: str, out: str, beam: Sequence[str] = ()) -> None:
     """Writes the pipeline as a PipelineJob.
 
-    The spec has two runtime parameters without a default: `data` and `serving_dir`.
+    The spec has two runtime parameters without a default, `data` and `serving_dir`, and
+    `checkpoint_dir`, where a training that was killed is found again; nowhere by default.
 
     Args:
       config: What the pipeline is told.
@@ -34,6 +35,7 @@ def compile_spec(config: PipelineConfig, image: str, out: str, beam: Sequence[st
     inputs = graph.Inputs(
         data=data_types.RuntimeParameter(name="data", ptype=str),
         serving_dir=data_types.RuntimeParameter(name="serving_dir", ptype=str),
+        checkpoint_dir=data_types.RuntimeParameter(name="checkpoint_dir", ptype=str, default=""),
         code_digest=code_digest(),
     )
     folder, name = os.path.split(os.path.abspath(out))

@@ -47,6 +47,11 @@ class Root:
         return os.path.join(self.path, "serving")
 
     @property
+    def checkpoints(self) -> str:
+        """What a training that goes on, or was killed, has done."""
+        return os.path.join(self.path, "checkpoints")
+
+    @property
     def report(self) -> str:
         """The metrics of the latest run."""
         return os.path.join(self.path, "report")
@@ -76,6 +81,7 @@ def run(config: PipelineConfig, data: str, root: Root, beam: Sequence[str] = ())
     inputs = graph.Inputs(
         data=pack_paths(unpack_paths(data)),
         serving_dir=root.serving,
+        checkpoint_dir=root.checkpoints,
         input_fingerprint=fingerprint(find_inputs(data, config.split.method)),
         code_digest=code_digest(),
     )

@@ -2,6 +2,7 @@
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
+from tfx.orchestration import data_types
 from tfx.types import component_spec, standard_artifacts
 
 from components.trainer import executor
@@ -14,6 +15,7 @@ class TrainerSpec(component_spec.ComponentSpec):
         "model_options": component_spec.ExecutionParameter(type=str),
         "training_options": component_spec.ExecutionParameter(type=str),
         "refit": component_spec.ExecutionParameter(type=int),
+        "checkpoint_dir": component_spec.ExecutionParameter(type=str, optional=True),
         "code_digest": component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {
@@ -23,6 +25,7 @@ class TrainerSpec(component_spec.ComponentSpec):
         "raw_businesses": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "user_graph": component_spec.ChannelParameter(type=standard_artifacts.TransformGraph),
         "business_graph": component_spec.ChannelParameter(type=standard_artifacts.TransformGraph),
+        "base_model": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
     }
     OUTPUTS = {
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
@@ -36,8 +39,10 @@ class Trainer(base_component.BaseComponent):
     TFX's own Trainer takes one table of examples; the star schema has three.
 
     Outputs:
-      model: The SavedModel with exact search, standard TensorFlow ops only.
-      model_run: `history.json`, the looks at the eval split.
+      model: The SavedModel with exact search, standard TensorFlow ops only; under `warm_start`, a
+        checkpoint for a later training beside it.
+      model_run: `history.json`, what was tried and the looks at the eval split, and TensorBoard's
+        event files.
     """
 
     SPEC_CLASS = TrainerSpec
@@ -54,6 +59,8 @@ class Trainer(base_component.BaseComponent):
         model_options: str,
         training_options: str,
         refit: bool,
+        base_model: types.Channel | None = None,
+        checkpoint_dir: str | data_types.RuntimeParameter = "",
         code_digest: str = "",
     ):
         """Declares the component.
@@ -68,6 +75,9 @@ class Trainer(base_component.BaseComponent):
           model_options: `models.options.ModelOptions` as JSON.
           training_options: `models.options.TrainingOptions` as JSON.
           refit: Whether to train on train + eval in the end.
+          base_model: An earlier model to start from; may hold none.
+          checkpoint_dir: Folder where a killed training is found again: the same at every run, and
+            this pipeline's own, for it is removed when the model is written. "" for none.
           code_digest: A digest of the code; part of the cache key.
         """
         super().__init__(
@@ -78,9 +88,11 @@ class Trainer(base_component.BaseComponent):
                 raw_businesses=raw_businesses,
                 user_graph=user_graph,
                 business_graph=business_graph,
+                base_model=base_model,
                 model_options=model_options,
                 training_options=training_options,
                 refit=int(refit),
+                checkpoint_dir=checkpoint_dir,
                 code_digest=code_digest,
                 model=types.Channel(type=standard_artifacts.Model),
                 model_run=types.Channel(type=standard_artifacts.ModelRun),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import os
 from typing import Any
 
@@ -16,7 +17,13 @@ from tfx.utils import path_utils
 
 from components import entity_tables, examples
 from models import export, features, tables, training
+from models.checkpoints import Checkpoints
 from models.options import ModelOptions, TrainingOptions
+from models.warm_start import Learnt
+
+# Beside the SavedModel: what a later training starts from.
+_LEARNT = "Learnt"
+_LOG = logging.getLogger("t2rec")
 
 
 class Executor(base_executor.BaseExecutor):
@@ -33,7 +40,8 @@ class Executor(base_executor.BaseExecutor):
         Args:
           input_dict: See `component.TrainerSpec`.
           output_dict: `model` and `model_run`.
-          exec_properties: `model_options` and `training_options` as JSON, `refit`.
+          exec_properties: `model_options` and `training_options` as JSON, `refit`,
+            `checkpoint_dir`, `code_digest`.
 
         Raises:
           InputError: If the tables do not fit together or the loss diverges.
@@ -46,14 +54,21 @@ class Executor(base_executor.BaseExecutor):
         star = examples.StarSchema(
             input_dict["interactions"], input_dict["users"], input_dict["businesses"]
         )
+        model_run = artifact_utils.get_single_instance(output_dict["model_run"])
+        options = TrainingOptions.model_validate_json(exec_properties["training_options"])
+        kept = Checkpoints(exec_properties.get("checkpoint_dir") or "", options.checkpoint_seconds)
         result = training.train(
             users,
             businesses,
             star.read(features.TRAIN),
             star.read(features.EVAL),
             ModelOptions.model_validate_json(exec_properties["model_options"]),
-            TrainingOptions.model_validate_json(exec_properties["training_options"]),
+            options,
             refit=bool(exec_properties["refit"]),
+            # Other code would not go on from the same place.
+            kept=kept.within(exec_properties.get("code_digest") or "any"),
+            logs=model_run.uri,
+            base=_read_base(input_dict.get("base_model")),
         )
         labels = _read_labels(input_dict["raw_businesses"], businesses.ids)
         recommender_tables = export.build_tables(
@@ -73,7 +88,8 @@ class Executor(base_executor.BaseExecutor):
             ).transform_features_layer(),
             path_utils.serving_model_dir(model.uri),
         )
-        model_run = artifact_utils.get_single_instance(output_dict["model_run"])
+        if result.learnt is not None:
+            result.learnt.write(os.path.join(model.uri, _LEARNT))
         history = {
             "choices": {
                 task: dataclasses.asdict(choice) for task, choice in result.choices.items()
@@ -82,6 +98,23 @@ class Executor(base_executor.BaseExecutor):
         }
         with fileio.open(os.path.join(model_run.uri, "history.json"), "w") as file:
             file.write(json.dumps(history, indent=2))
+        kept.clear()
+
+
+def _read_base(base_model: list[types.Artifact] | None) -> Learnt | None:
+    """Reads what an earlier model learnt, if there is one and it was asked to keep that."""
+    if base_model is None:
+        return None
+    if not base_model:
+        _LOG.info("a cold start: no model has been blessed yet")
+        return None
+    uri = artifact_utils.get_single_uri(base_model)
+    learnt = Learnt.read(os.path.join(uri, _LEARNT))
+    if learnt is None:
+        _LOG.warning(
+            "a cold start: the latest blessed model was trained without training.warm_start"
+        )
+    return learnt
 
 
 def _read_labels(
