@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 
 from models.aggregates import aggregate_features
+from models.directions import unit_rows
 from models.options import ModelOptions
 from models.preprocessing import CATEGORIES, NUMERIC
 
@@ -204,19 +205,22 @@ class CandidateRetrievalBlock(tf.keras.layers.Layer):
         known = tf.cast(inputs[ROW] >= 0, tf.float32)
         rows = tf.maximum(inputs[ROW], 0)
         counts = tf.gather(self._counts, rows) * known
-        # A business without training ratings has learnt nothing under its id but being refused.
-        warm = tf.cast(counts > 0, tf.float32)
-        if training and self._id_dropout:
-            warm *= tf.cast(tf.random.uniform(tf.shape(warm)) >= self._id_dropout, tf.float32)
         ids = tf.gather(self.ids, rows) if ids is None else ids
-        direction = ids * warm[:, None] + self._start
+        if self._id_dropout or not training:
+            # A business without training ratings has learnt nothing under its id but being
+            # refused; the softmax of training leaves it out.
+            warm = tf.cast(counts > 0, tf.float32)
+            if training:
+                warm *= tf.cast(tf.random.uniform(tf.shape(warm)) >= self._id_dropout, tf.float32)
+            ids *= warm[:, None]
+        direction = ids + self._start
         if self._covariates:
             # No hidden layers: over the whole catalogue they cost half of a step again, and they
             # gained nothing on real data.
             content = tf.concat([inputs[NUMERIC], inputs[CONTENT]], axis=1)
             direction += self._direction(self._covariates * content)
         popularity = self._popularity_scale * tf.math.log1p(counts)
-        return tf.concat([tf.math.l2_normalize(direction, axis=1), popularity[:, None]], axis=1)
+        return tf.concat([unit_rows(direction), popularity[:, None]], axis=1)
 
 
 class CandidateRatingBlock(tf.keras.layers.Layer):
