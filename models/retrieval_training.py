@@ -85,7 +85,9 @@ class RetrievalLoop(TrainingLoop):
             self._optimizer = DenseAdam(model.retrieval_variables, line(rate))
             self._candidates = RowAdam(model.candidate_ids, line(rate))
         else:
-            self._optimizer = DenseAdam([*model.retrieval_variables, model.candidate_ids], line(rate))
+            self._optimizer = DenseAdam(
+                [*model.retrieval_variables, model.candidate_ids], line(rate)
+            )
         if model.options.user_embedding:
             self._queries = RowAdam(model.user_vectors, line(_USER_RATE), *_USER_BETAS)
 
