@@ -1,4 +1,4 @@
-"""Unit vectors of many rows, with a gradient that costs few passes over them."""
+"""Unit vectors and sums of many rows, with gradients that cost few passes over them."""
 
 import tensorflow as tf
 
@@ -28,3 +28,24 @@ def unit_rows(vectors: tf.Tensor):
         return (upstream - units * along) * inverse
 
     return units, gradient
+
+
+def sum_lists(vectors: tf.RaggedTensor) -> tf.Tensor:
+    """Sums the vectors of each list; zeros for an empty one.
+
+    The gradient is a plain gather: automatic differentiation would first look for negative rows.
+
+    Args:
+      vectors: `[num_lists, None, dim]` float32 ragged tensor.
+
+    Returns:
+      `[num_lists, dim]` float32 tensor.
+    """
+    rows, num_lists = vectors.value_rowids(), vectors.nrows()
+
+    @tf.custom_gradient
+    def total(values: tf.Tensor):
+        sums = tf.math.unsorted_segment_sum(values, rows, num_lists)
+        return sums, lambda upstream: tf.gather(upstream, rows)
+
+    return total(vectors.values)

@@ -3,6 +3,8 @@
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+from models.directions import sum_lists
+
 _LEFT_OUT = float("-inf")
 # Matrix products are a tenth faster where each row begins at a boundary of so many floats.
 _ALIGNED = 8
@@ -42,11 +44,7 @@ class UserSoftmaxRetrieval(tf.keras.layers.Layer, tfrs.tasks.Task):
         log_normalizer = _log_normalizer(query_embeddings, candidate_embeddings, candidate_offsets)
         # Their own inner products: gathered out of the logits, their gradient would be a second
         # matrix of that size. Those of a query are one with their sum.
-        positives = tf.math.unsorted_segment_sum(
-            positive_embeddings.values,
-            positive_embeddings.value_rowids(),
-            positive_embeddings.nrows(),
-        )
+        positives = sum_lists(positive_embeddings)
         count = tf.cast(positive_embeddings.row_lengths(), tf.float32)
         chosen = tf.reduce_sum(query_embeddings * positives)
         return (tf.reduce_sum(count * log_normalizer) - chosen) / tf.maximum(
