@@ -1,59 +1,93 @@
-"""Adam for large tables: all rows in one fused pass, or only those that a step used.
+"""Adam in few passes: one over a whole variable, or none but over the rows that a step used.
 
-Keras's Adam takes a dozen passes over a variable and decays the moments of all rows at every step;
-for a large table that is the step.
+Keras's Adam takes a dozen operations a variable, over all of its rows; for a large table, and for
+many small variables, that is most of a step.
 
 Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), algorithm 1.
 """
 
+from collections.abc import Callable, Sequence
+
 import tensorflow as tf
 
+# From the number of past steps, an int64 scalar, to a rate.
+Schedule = Callable[[tf.Tensor], tf.Tensor]
+_MOMENTS = ("first_moment", "second_moment")
 
-class TableAdam(tf.Module):
-    """Adam that updates a whole table at each step."""
+
+class DenseAdam(tf.Module):
+    """Adam that updates whole variables at each step, each in one pass."""
 
     def __init__(
-        self, table: tf.Variable, learning_rate, beta_1: float, beta_2: float, epsilon: float = 1e-8
+        self,
+        variables: Sequence[tf.Variable],
+        learning_rate: Schedule,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
     ):
-        """Creates the moments: see `RowAdam`."""
-        super().__init__(name="table_adam")
-        self._table = table
+        """Creates the moments: see `RowAdam`.
+
+        Args:
+          variables: Float32 variables of any shape.
+          learning_rate: Schedule: from the number of past steps to a rate.
+          beta_1: Decay of the first moment.
+          beta_2: Decay of the second moment.
+          epsilon: Keeps the division finite.
+        """
+        super().__init__(name="dense_adam")
+        self._variables = list(variables)
         self._learning_rate = learning_rate
         self._betas = (beta_1, beta_2)
         self._epsilon = epsilon
-        self._first = tf.Variable(tf.zeros_like(table), trainable=False, name="first_moment")
-        self._second = tf.Variable(tf.zeros_like(table), trainable=False, name="second_moment")
-        self._steps = tf.Variable(0, trainable=False, dtype=tf.int64, name="steps")
+        self._moments = [
+            [tf.Variable(tf.zeros_like(variable), trainable=False, name=name) for name in _MOMENTS]
+            for variable in variables
+        ]
+        self.steps = tf.Variable(0, trainable=False, dtype=tf.int64, name="steps")
 
-    def apply(self, rows: tf.Tensor, gradient: tf.Tensor) -> None:
-        """Updates the table: see `RowAdam`; the rows are all of them, in order."""
-        del rows
-        rate = tf.cast(self._learning_rate(self._steps), tf.float32)
-        updates = tf.cast(self._steps.assign_add(1), tf.float32)
+    def apply(self, gradients: Sequence[tf.Tensor | tf.IndexedSlices]) -> None:
+        """Updates the variables.
+
+        Args:
+          gradients: One a variable, of its shape; slices count as zeros elsewhere.
+        """
+        rate = tf.cast(self._learning_rate(self.steps), tf.float32)
+        updates = tf.cast(self.steps.assign_add(1), tf.float32)
         beta_1, beta_2 = self._betas
-        tf.raw_ops.ResourceApplyAdam(
-            var=self._table.handle,
-            m=self._first.handle,
-            v=self._second.handle,
-            beta1_power=beta_1**updates,
-            beta2_power=beta_2**updates,
-            lr=rate,
-            beta1=beta_1,
-            beta2=beta_2,
-            epsilon=self._epsilon,
-            grad=gradient,
-        )
+        powers = (beta_1**updates, beta_2**updates)
+        for variable, moments, gradient in zip(
+            self._variables, self._moments, gradients, strict=True
+        ):
+            first, second = moments
+            tf.raw_ops.ResourceApplyAdam(
+                var=variable.handle,
+                m=first.handle,
+                v=second.handle,
+                beta1_power=powers[0],
+                beta2_power=powers[1],
+                lr=rate,
+                beta1=beta_1,
+                beta2=beta_2,
+                epsilon=self._epsilon,
+                grad=tf.convert_to_tensor(gradient),
+            )
 
 
 class RowAdam(tf.Module):
     """Adam that updates only the rows that a step used.
 
     Bias corrections count a row's own updates, so that with all rows at every step it does what
-    `TableAdam` does.
+    `DenseAdam` does.
     """
 
     def __init__(
-        self, table: tf.Variable, learning_rate, beta_1: float, beta_2: float, epsilon: float = 1e-8
+        self,
+        table: tf.Variable,
+        learning_rate: Schedule,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
     ):
         """Creates the moments.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from models.optimizers import RowAdam, TableAdam
+from models.optimizers import DenseAdam, RowAdam
 from models.options import TrainingOptions
 from models.tables import Bag
 from models.training_loop import TrainingLoop, random_states, shuffled
@@ -88,11 +88,14 @@ class RetrievalLoop(TrainingLoop):
         def line(start: float):
             return tf.keras.optimizers.schedules.PolynomialDecay(start, schedule_steps, 0.0)
 
-        self._optimizer = tf.keras.optimizers.Adam(line(rate))
-        self._optimizer.build(model.retrieval_variables)
         # A sample touches a few rows of the catalogue, the whole softmax all.
-        kind = RowAdam if self._sampler else TableAdam
-        self._candidates = kind(model.candidate_ids, line(rate), 0.9, 0.999)
+        if self._sampler:
+            self._optimizer = DenseAdam(model.retrieval_variables, line(rate))
+            self._candidates = RowAdam(model.candidate_ids, line(rate))
+        else:
+            self._optimizer = DenseAdam(
+                [*model.retrieval_variables, model.candidate_ids], line(rate)
+            )
         if model.options.user_embedding:
             self._queries = RowAdam(model.user_vectors, line(_USER_RATE), *_USER_BETAS)
 
@@ -104,17 +107,20 @@ class RetrievalLoop(TrainingLoop):
         if self._sampler:
             ids = tf.gather(ids, batch["candidate_rows"])
         batch = {**batch, "candidate_ids": ids}
-        sources = [model.retrieval_variables, ids]
+        sources = [ids]
+        if model.options.user_embedding:
+            batch["positives"] = batch["histories"]
+            batch["user_vectors"] = tf.gather(model.user_vectors, batch["query_rows"])
+            sources.append(batch["user_vectors"])
         with tf.GradientTape() as tape:
-            tape.watch(ids)
-            if model.options.user_embedding:
-                batch["user_vectors"] = tf.gather(model.user_vectors, batch["query_rows"])
-                tape.watch(batch["user_vectors"])
-                sources.append(batch["user_vectors"])
+            tape.watch(sources)
             loss = model.retrieval_loss(batch, training=True)
-        shared, of_ids, *of_users = tape.gradient(loss, sources)
-        self._optimizer.apply_gradients(zip(shared, model.retrieval_variables, strict=True))
-        self._candidates.apply(batch["candidate_rows"], of_ids)
+        shared, (of_ids, *of_users) = tape.gradient(loss, (model.retrieval_variables, sources))
+        if self._sampler:
+            self._optimizer.apply(shared)
+            self._candidates.apply(batch["candidate_rows"], of_ids)
+        else:
+            self._optimizer.apply([*shared, of_ids])
         if of_users:
             self._queries.apply(batch["query_rows"], of_users[0])
         return loss

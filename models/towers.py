@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 
 from models.aggregates import aggregate_features
+from models.directions import sum_lists, unit_rows
 from models.options import ModelOptions
 from models.preprocessing import CATEGORIES, NUMERIC
 
@@ -57,8 +58,7 @@ def history_vector(directions: tf.RaggedTensor, weights: tf.RaggedTensor) -> tf.
     Returns:
       `[batch, embedding_dim]` float32 tensor; zeros for an empty history.
     """
-    vectors = directions.values * weights.values[:, None]
-    sums = tf.math.unsorted_segment_sum(vectors, weights.value_rowids(), weights.nrows())
+    sums = sum_lists(directions.with_values(directions.values * weights.values[:, None]))
     lengths = tf.cast(weights.row_lengths(), tf.float32)
     return sums * tf.math.rsqrt(tf.maximum(lengths, 1.0))[:, None]
 
@@ -209,20 +209,25 @@ class CandidateRetrievalBlock(tf.keras.layers.Layer):
         known = tf.cast(inputs[ROW] >= 0, tf.float32)
         rows = tf.maximum(inputs[ROW], 0)
         counts = tf.gather(self._counts, rows) * known
-        # A business without training ratings has learnt nothing under its id but being refused.
-        warm = tf.cast(counts > 0, tf.float32)
-        if self._keep_ids:
-            kept = self._keep_ids(tf.ones_like(warm), training=training)
-            warm *= tf.cast(kept > 0, tf.float32)
-        ids = tf.gather(self.ids, rows) if ids is None else ids
-        direction = ids * warm[:, None] + self._start
+        if ids is None:
+            # Of the value: to be gathered from, a variable is copied at every later reading.
+            ids = tf.gather(tf.convert_to_tensor(self.ids), rows)
+        if self._keep_ids or not training:
+            # A business without training ratings has learnt nothing under its id but being
+            # refused; the softmax of training leaves it out.
+            warm = tf.cast(counts > 0, tf.float32)
+            if self._keep_ids:
+                kept = self._keep_ids(tf.ones_like(warm), training=training)
+                warm *= tf.cast(kept > 0, tf.float32)
+            ids *= warm[:, None]
+        direction = ids + self._start
         if self._covariates:
             # No hidden layers: over the whole catalogue they cost half of a step again, and they
             # gained nothing on real data.
             content = tf.concat([inputs[NUMERIC], inputs[CONTENT]], axis=1)
             direction += self._direction(self._covariates * content)
         popularity = self._popularity_scale * tf.math.log1p(counts)
-        return tf.concat([tf.math.l2_normalize(direction, axis=1), popularity[:, None]], axis=1)
+        return tf.concat([unit_rows(direction), popularity[:, None]], axis=1)
 
 
 class CandidateRatingBlock(tf.keras.layers.Layer):
@@ -300,9 +305,7 @@ def _pooled(
     for key, table in tables.items():
         tokens = inputs[key]
         if isinstance(tokens, tf.RaggedTensor):
-            sums = tf.math.unsorted_segment_sum(
-                table(tokens.values), tokens.value_rowids(), tokens.nrows()
-            )
+            sums = sum_lists(tokens.with_values(table(tokens.values)))
             lengths = tf.cast(tokens.row_lengths(), tf.float32)
             pooled.append(sums / tf.maximum(lengths, 1.0)[:, None])
         else:

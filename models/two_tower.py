@@ -220,8 +220,9 @@ class TwoTowerModel(tfrs.Model):
         Args:
           inputs: `query_rows`, `[num_queries]` int32; `candidate_rows`, `[num_candidates]` int32,
             and their `candidate_offsets`, float32 (`models.tasks`); `histories` and `positives`,
-            `[num_queries, None]` int32 ragged tensors of places in `candidate_rows`; and, if the
-            caller differentiates by them, the gathered `candidate_ids` and `user_vectors`.
+            `[num_queries, None]` int32 ragged tensors of places in `candidate_rows`, gathered once
+            if they are one object; and, if the caller differentiates by them, the gathered
+            `candidate_ids` and `user_vectors`.
           training: Whether to drop units and ids.
         """
         rows = inputs["candidate_rows"]
@@ -235,14 +236,18 @@ class TwoTowerModel(tfrs.Model):
             ids=inputs.get("candidate_ids"),
         )
         histories, positives = inputs["histories"], inputs["positives"]
-        candidates, visited, asked = spread(candidates, histories.values, positives.values)
+        if positives is histories:
+            candidates, visited = spread(candidates, histories.values)
+            asked = visited
+        else:
+            candidates, visited, asked = spread(candidates, histories.values, positives.values)
         weights = tf.gather(self.history_weights, tf.gather(rows, histories.values))
         queries = self.query_tower.retrieval(
             query_inputs(
                 tf.gather(self._user_numeric, inputs["query_rows"]),
                 tf.zeros([1, 0]),
                 inputs.get("user_vectors", self._gather_user_vectors(inputs["query_rows"])),
-                histories.with_values(visited[:, : self.options.embedding_dim]),
+                histories.with_values(visited),
                 histories.with_values(weights),
             ),
             training,
@@ -391,14 +396,18 @@ def query_inputs(
       numeric: `[batch, num_numeric]` float32 tensor of transformed covariates.
       sums: `[batch, user_sums_dim]` float32 tensor of rating sums.
       user_vectors: `[batch, embedding_dim]` float32 tensor; zeros for a new user.
-      history_directions: `[batch, None, embedding_dim]` float32 ragged tensor.
+      history_directions: `[batch, None, >= embedding_dim]` float32 ragged tensor; what is behind
+        the direction is left out.
       history_weights: `[batch, None]` float32 ragged tensor: what each business weighs.
     """
     return {
         NUMERIC: numeric,
         SUMS: sums,
         USER_VECTOR: user_vectors,
-        HISTORY_VECTOR: history_vector(history_directions, history_weights),
+        # Cut after the sum: of each business the gradient's padding would cost more than the sum.
+        HISTORY_VECTOR: history_vector(history_directions, history_weights)[
+            :, : user_vectors.shape[1]
+        ],
         HISTORY_COUNT: tf.cast(history_weights.row_lengths(), tf.float32),
     }
 
