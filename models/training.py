@@ -17,6 +17,7 @@ from models.looks import EvalSplit, Look
 from models.options import ModelOptions, TrainingOptions
 from models.rating_training import RatingData, RatingLoop
 from models.retrieval_training import RetrievalLoop
+from models.sizing import Sizes, settle_sizes
 from models.spectral import initial_directions
 from models.tables import EntityTable, Interactions
 from models.training_loop import TrainingLoop
@@ -60,12 +61,14 @@ class TrainingResult:
       choices: By task, `rating` and `retrieval`, what eval chose.
       shrinkages: Pseudo-counts of users and businesses, chosen on eval.
       fitted: The interactions that the model learnt from.
+      sizes: Sizes of the rating towers and their reasons; None if the options told them.
     """
 
     model: TwoTowerModel
     choices: dict[str, Choice]
     shrinkages: tuple[float, float]
     fitted: Interactions
+    sizes: Sizes | None = None
 
 
 def train(
@@ -95,6 +98,9 @@ def train(
         businesses, content=content_coordinates(businesses, _CONTENT_DIM, options.seed)
     )
     shrinkages = choose_shrinkages(train_set, eval_set, users.num_rows, businesses.num_rows)
+    model_options, sizes = settle_sizes(
+        model_options, users, businesses, train_set, shrinkages, options.seed
+    )
     star = _Star(users, businesses, shrinkages, options)
     look = EvalSplit(users.num_rows, train_set, eval_set, options.eval_users, options.seed)
     on_train = _Fit(star, train_set, model_options)
@@ -110,7 +116,7 @@ def train(
             loop.load(trial.result.weights)
             if trial.result.factors is not None:
                 model.factors = trial.result.factors
-        return TrainingResult(model, choices, shrinkages, train_set)
+        return TrainingResult(model, choices, shrinkages, train_set, sizes)
     del on_train, best  # Gigabytes, on large data.
     fitted = train_set + eval_set
     _LOG.info("training again on train + eval with what was chosen")
@@ -123,7 +129,7 @@ def train(
             factors = loop.fit_factors()
             if factors.factor_dim:
                 model.factors = factors.weighted(choice.factor_weight)
-    return TrainingResult(model, choices, shrinkages, fitted)
+    return TrainingResult(model, choices, shrinkages, fitted, sizes)
 
 
 def _tasks(options: ModelOptions) -> list[str]:
