@@ -33,6 +33,8 @@ setup(
         "pandas",
         "pydantic>=2.7",
         "scipy",
+        "scikit-dimension~=0.5.0",
+        "matplotlib",
         "lightgbm",
         "scikit-surprise",
         "implicit",

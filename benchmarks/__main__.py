@@ -2,10 +2,11 @@
 
 import sys
 
-from benchmarks import ingest, synth, training
+from benchmarks import ingest, sizes, synth, training
 
 BENCHMARKS = {
     "ingest": ingest.main,
+    "sizes": sizes.main,
     "synth": lambda _: synth.main(),
     "training": training.main,
 }

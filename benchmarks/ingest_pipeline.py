@@ -11,15 +11,16 @@ from pipeline import config, graph, progress
 _LAST_NODES = ("Transform.users", "Transform.businesses")
 
 
-def main(data: str, root: str) -> None:
+def main(data: str, root: str, *settings: str) -> None:
     """Prints the wall time of each component.
 
     Args:
       data: Directory with the Yelp files.
       root: Where the run writes.
+      settings: `key=value` strings, as `t2rec run --set` takes them.
     """
     inputs = graph.Inputs(data=data, serving_dir=os.path.join(root, "serving"))
-    nodes = graph.build_components(config.load_config(), inputs)
+    nodes = graph.build_components(config.load_config(settings=settings), inputs)
     names = [node.id for node in nodes]
     nodes = nodes[: max(map(names.index, _LAST_NODES)) + 1]
     for node in nodes:

@@ -96,6 +96,8 @@ def ours(
 
     model_options = ModelOptions(
         embedding_dim=EMBEDDING_DIM,
+        rating_dim=16,
+        tower_widths=(64, 64),
         taste_dim=0,
         temperature=0.12,
         history_power=0.5,

@@ -10,6 +10,7 @@ Count = Annotated[int, pydantic.Field(ge=1)]
 Natural = Annotated[int, pydantic.Field(ge=0)]
 Rate = Annotated[float, pydantic.Field(gt=0.0, allow_inf_nan=False)]
 Fraction = Annotated[float, pydantic.Field(gt=0.0, lt=1.0)]
+AUTO = "auto"
 Auto = Literal["auto"]
 Seed = Annotated[int, pydantic.Field(strict=True)]
 
@@ -67,7 +68,8 @@ class Objective(Options):
 class ModelOptions(Options):
     """Sizes of the towers and what training hides from them.
 
-    What is `auto` is left to the eval split: see `models.tuning`.
+    What is `auto` is left to the eval split: see `models.tuning`; sizes of the rating towers to
+    the data's dimension: see `models.sizing`.
 
     Attributes:
       objective: What the two tasks weigh.
@@ -78,6 +80,8 @@ class ModelOptions(Options):
       factor_dim: Factors of what the towers leave over of the ratings; 0 for none. Where they are
         worth nothing they are left out.
       tower_widths: Widths of the hidden layers.
+      smoothness: How many derivatives the maps from covariates to embeddings are believed to have:
+        β of `models.sizing`. The smoother, the slower sizes grow with the data.
       temperature: Of the retrieval softmax.
       history_power: A business weighs count^-power in a user's history, count being its ratings.
       user_embedding: Whether the retrieval block learns a vector of each user beside their
@@ -92,10 +96,11 @@ class ModelOptions(Options):
 
     objective: Objective = Objective()
     embedding_dim: Count | Auto = "auto"
-    rating_dim: Count = 16
+    rating_dim: Count | Auto = "auto"
     taste_dim: Natural | Auto = "auto"
     factor_dim: Natural = 16
-    tower_widths: tuple[Count, ...] = (64, 64)
+    tower_widths: tuple[Count, ...] | Auto = "auto"
+    smoothness: Rate = 2.0
     temperature: Rate | Auto = "auto"
     history_power: Share | Auto = "auto"
     user_embedding: bool | Auto = "auto"
@@ -109,6 +114,11 @@ class ModelOptions(Options):
     def retrieval_block_dim(self) -> int:
         """Coordinates of the retrieval block: the direction and one for popularity."""
         return int(self.embedding_dim) + 1
+
+    @property
+    def hidden_widths(self) -> tuple[int, ...]:
+        """The tower widths, once they are settled."""
+        return tuple(int(width) for width in self.tower_widths)
 
 
 class TrainingOptions(Options):

@@ -77,7 +77,7 @@ class QueryRetrievalBlock(tf.keras.layers.Layer):
         self._temperature = float(options.temperature)
         self._covariates = float(options.query_covariates)
         if self._covariates:
-            self._hidden = hidden_layers(options.tower_widths, options.dropout)
+            self._hidden = hidden_layers(options.hidden_widths, options.dropout)
             self._direction = tf.keras.layers.Dense(
                 options.embedding_dim, use_bias=False, kernel_initializer="zeros"
             )
@@ -124,7 +124,7 @@ class QueryRatingBlock(tf.keras.layers.Layer):
         super().__init__(**kwargs)
         self._mean_stars = mean_stars
         self._shrinkage = shrinkage
-        self._hidden = hidden_layers(options.tower_widths, options.dropout)
+        self._hidden = hidden_layers(options.hidden_widths, options.dropout)
         self._interaction = tf.keras.layers.Dense(options.rating_dim)
         self._bias = tf.keras.layers.Dense(1, kernel_initializer="zeros")
 
@@ -250,13 +250,13 @@ class CandidateRatingBlock(tf.keras.layers.Layer):
         """
         super().__init__(**kwargs)
         self._shrinkage = shrinkage
-        self._hidden = hidden_layers(options.tower_widths, options.dropout)
+        self._hidden = hidden_layers(options.hidden_widths, options.dropout)
         self._interaction = tf.keras.layers.Dense(options.rating_dim)
         self._bias = tf.keras.layers.Dense(1, kernel_initializer="zeros")
         self._tokens = _embeddings(vocabulary_sizes, _TOKEN_DIM)
         # Categories also reach the block directly, past the hidden layers.
         self._shortcut = _embeddings(
-            {CATEGORIES: vocabulary_sizes[CATEGORIES]}, options.rating_dim + 1, "zeros"
+            {CATEGORIES: vocabulary_sizes[CATEGORIES]}, int(options.rating_dim) + 1, "zeros"
         )
 
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:

@@ -10,6 +10,7 @@ from models.content import content_coordinates
 from models.looks import EvalSplit
 from models.options import ModelOptions, TrainingOptions
 from models.rating_training import RatingLoop
+from models.sizing import Sizes, settle_sizes
 from models.tables import EntityTable, Interactions
 from models.trials import RATING, RETRIEVAL, Choice, Fit, Records, Star, settle
 from models.two_tower import TwoTowerModel
@@ -30,6 +31,7 @@ class TrainingResult:
       shrinkages: Pseudo-counts of users and businesses, chosen on eval.
       fitted: The interactions that the model learnt from.
       learnt: What a later training may start from, if the options ask for it.
+      sizes: Sizes of the rating towers and their reasons; None if the options told them.
     """
 
     model: TwoTowerModel
@@ -37,6 +39,7 @@ class TrainingResult:
     shrinkages: tuple[float, float]
     fitted: Interactions
     learnt: Learnt | None = None
+    sizes: Sizes | None = None
 
 
 def train(
@@ -83,6 +86,9 @@ def train(
         content = warm.align_content(content)
     businesses = dataclasses.replace(businesses, content=content)
     shrinkages = choose_shrinkages(train_set, eval_set, users.num_rows, businesses.num_rows)
+    model_options, sizes = settle_sizes(
+        model_options, users, businesses, train_set, shrinkages, options.seed
+    )
     star = Star(users, businesses, shrinkages, options, records, warm)
     look = EvalSplit(users.num_rows, train_set, eval_set, options.eval_users, options.seed)
     on_train = Fit(star, train_set, model_options, keep_weights=not refit or options.warm_start)
@@ -129,7 +135,7 @@ def train(
             factors = loop.fit_factors()
             if factors.factor_dim:
                 model.factors = factors.weighted(choice.factor_weight)
-    return TrainingResult(model, choices, shrinkages, fitted, learnt)
+    return TrainingResult(model, choices, shrinkages, fitted, learnt, sizes)
 
 
 def _warm_start(

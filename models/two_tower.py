@@ -101,7 +101,7 @@ class TwoTowerModel(tfrs.Model):
     @property
     def rating_block_dim(self) -> int:
         """Coordinates of the rating block: factors, interaction and one for each side's bias."""
-        return self.factors.factor_dim + self.options.rating_dim + 2
+        return self.factors.factor_dim + int(self.options.rating_dim) + 2
 
     @property
     def total_dim(self) -> int:
@@ -336,7 +336,7 @@ class TwoTowerModel(tfrs.Model):
         """
         directions = tf.constant(candidates[:, : self.options.embedding_dim])
         histories = self._histories.take(rows) if histories is None else histories
-        width = self.options.retrieval_block_dim + self.options.rating_dim + 2
+        width = self.options.retrieval_block_dim + int(self.options.rating_dim) + 2
         blocks = [np.zeros([0, width], np.float32)]
         for start in range(0, len(rows), _BLOCK_ROWS):
             block = np.arange(start, min(start + _BLOCK_ROWS, len(rows)))

@@ -230,7 +230,7 @@ def _read_yaml(path: str) -> dict[str, Any]:
 
 
 # What pydantic calls the kinds of a value that may be a number, a switch or auto.
-_KINDS = ("constrained-", "bool", "int", "float")
+_KINDS = ("constrained-", "bool", "int", "float", "tuple[")
 
 
 def _in_words(error: pydantic.ValidationError, path: str | None) -> str:
@@ -246,8 +246,9 @@ def _in_words(error: pydantic.ValidationError, path: str | None) -> str:
         message = fault["msg"]
         if place and str(place[-1]).startswith("literal[") and len(error.errors()) > 1:
             continue  # Its twin says what a number must be.
-        if place and str(place[-1]).startswith(_KINDS):
-            place, message = place[:-1], f"{message}, or 'auto'"
+        if kinds := [part for part in place if str(part).startswith(_KINDS)]:
+            place = tuple(part for part in place if part not in kinds)
+            message = f"{message}, or 'auto'"
         key = ".".join(str(part) for part in place)
         got = f"; got {fault['input']!r}" if key else ""
         faults.append(f"{key + ': ' if key else ''}{message}{got}")

@@ -95,6 +95,7 @@ class Executor(base_executor.BaseExecutor):
                 task: dataclasses.asdict(choice) for task, choice in result.choices.items()
             },
             "shrinkages": list(result.shrinkages),
+            "sizes": result.sizes and dataclasses.asdict(result.sizes),
         }
         with fileio.open(os.path.join(model_run.uri, "history.json"), "w") as file:
             file.write(json.dumps(history, indent=2))

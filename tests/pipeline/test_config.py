@@ -56,6 +56,12 @@ def test_model_options_are_those_of_the_model_alone():
             ["embedding_dim=0"],
             "embedding_dim: Input should be greater than or equal to 1, or 'auto'; got 0. Correct",
         ),
+        (
+            ["tower_widths=[64, 0]"],
+            "tower_widths.1: Input should be greater than or equal to 1, or 'auto'; got 0. Correct",
+        ),
+        (["tower_widths=64"], "tower_widths: Input should be a valid tuple, or 'auto'; got 64."),
+        (["smoothness=0"], "smoothness: Input should be greater than 0; got 0"),
         (["user_embedding=maybe"], "user_embedding: Input should be a valid boolean"),
         (["temperature=warm"], "temperature: Input should be a valid number"),
         (

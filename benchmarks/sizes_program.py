@@ -1,0 +1,91 @@
+"""Trains the rating task of ingested data with sizes from a grid, and with those of `auto`."""
+
+import glob
+import json
+import sys
+import time
+
+from tfx import types
+from tfx.types import artifact_utils, standard_artifacts
+
+from components import entity_tables, examples
+from models import features
+from models.options import AUTO, ModelOptions, Objective, TrainingOptions
+from models.training import train
+
+# Widths of both hidden layers, and the interaction coordinates that go with them.
+GRID = ((16, 8), (32, 8), (32, 16), (64, 16), (64, 32), (128, 32))
+
+
+def main(root: str, num_seeds: str, out: str) -> None:
+    """Writes the error and the cost of each run as JSON.
+
+    Args:
+      root: Where `benchmarks.ingest_pipeline` wrote.
+      num_seeds: Runs of each size, each with a seed of its own.
+      out: The JSON file.
+    """
+    tables = _read(root)
+    _train(tables, (16, 8), 0)  # Whatever happens once in a process.
+    runs = []
+    for seed in range(int(num_seeds)):
+        for size in (AUTO, *GRID):
+            runs.append(_train(tables, size, seed))
+            print(f"  {runs[-1]}", flush=True)
+    with open(out, "w", encoding="utf-8") as file:
+        json.dump(runs, file)
+
+
+def _train(tables: tuple, size: tuple[int, int] | str, seed: int) -> dict:
+    """Trains on train and looks at eval as every run does, with nothing else left to choose."""
+    width, rating_dim = (AUTO, AUTO) if isinstance(size, str) else ((size[0],) * 2, size[1])
+    options = ModelOptions(
+        objective=Objective(retrieval=0.0, rating=1.0),
+        tower_widths=width,
+        rating_dim=rating_dim,
+        taste_dim=0,
+        factor_dim=0,
+    )
+    start = time.process_time()
+    result = train(*tables, options, TrainingOptions(seed=seed), refit=False)
+    used = result.model.options
+    return {
+        "size": size if isinstance(size, str) else f"{size[0]}, p {size[1]}",
+        "found": f"{used.hidden_widths}, p {used.rating_dim}",
+        "seed": seed,
+        "rmse": -result.choices["rating"].trials[-1]["score"],
+        "cpu_seconds": time.process_time() - start,
+    }
+
+
+def _read(root: str) -> tuple:
+    """Reads users, businesses, train and eval."""
+
+    def artifact(kind: type[types.Artifact], node: str, key: str, *splits: str) -> list:
+        (uri,) = glob.glob(f"{root}/artifacts/{node}/{key}/*")
+        found = kind()
+        found.uri = uri
+        if splits:
+            found.split_names = artifact_utils.encode_split_names(list(splits))
+        return [found]
+
+    entities, graphs = {}, {}
+    for table in ("users", "businesses"):
+        node = f"Transform.{table}"
+        kinds = (standard_artifacts.Examples, standard_artifacts.TransformGraph)
+        entities[table] = artifact(kinds[0], node, "transformed_examples", features.ALL)
+        graphs[table] = artifact(kinds[1], node, "transform_graph")
+    interactions = artifact(
+        standard_artifacts.Examples, "YelpExampleGen", "interactions", *features.INTERACTION_SPLITS
+    )
+    star = examples.StarSchema(interactions, **entities)
+    return (
+        entity_tables.read_users(entities["users"], graphs["users"]),
+        entity_tables.read_businesses(entities["businesses"], graphs["businesses"]),
+        star.read(features.TRAIN),
+        star.read(features.EVAL),
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+
+from models.options import AUTO, ModelOptions
+from models.sizing import (
+    ANCHOR_RATINGS,
+    RATING_DIM_BOUNDS,
+    WIDTH_BOUNDS,
+    choose_sizes,
+    growth,
+    settle_sizes,
+)
+
+
+def _torus(dim, num_rows=2_000):
+    angles = np.random.default_rng(dim).uniform(0, 2 * np.pi, (num_rows, dim))
+    return np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def _choose(num_ratings, user_dim=2, business_dim=4, smoothness=2.0):
+    return choose_sizes(_torus(user_dim), _torus(business_dim), num_ratings, smoothness)
+
+
+def test_growth_follows_the_power_law():
+    # d / (2β + d) is 4 / (4 + 4) = 1/2 and 1 / (2 + 1) = 1/3.
+    assert growth(ANCHOR_RATINGS, 4.0, 2.0) == 1.0
+    assert growth(4 * ANCHOR_RATINGS, 4.0, 2.0) == pytest.approx(2.0)
+    assert growth(8 * ANCHOR_RATINGS, 1.0, 1.0) == pytest.approx(2.0)
+
+
+def test_sizes_are_the_anchors_at_the_anchor_and_grow_from_there():
+    assert (_choose(ANCHOR_RATINGS).tower_widths, _choose(ANCHOR_RATINGS).rating_dim) == (
+        (64, 64),
+        16,
+    )
+    # d is about 4, so that a quarter of the ratings has half of the sizes, and twice the ratings
+    # √2 times the sizes: 90.5 and 22.6, in multiples of 8.
+    quarter, double = _choose(ANCHOR_RATINGS // 4), _choose(2 * ANCHOR_RATINGS)
+    assert (quarter.tower_widths, quarter.rating_dim) == ((32, 32), 8)
+    assert (double.tower_widths, double.rating_dim) == ((88, 88), 24)
+
+
+def test_the_larger_of_both_sides_governs():
+    for sides in ((2, 4), (4, 2)):
+        sizes = _choose(ANCHOR_RATINGS, *sides)
+        assert sizes.dimension == max(sizes.users.value, sizes.businesses.value)
+        assert sizes.dimension == pytest.approx(4.0, rel=0.1)
+
+
+def test_a_smoother_truth_needs_less_of_large_data():
+    rough, smooth = (_choose(3 * ANCHOR_RATINGS, smoothness=beta) for beta in (1.0, 8.0))
+    assert rough.tower_widths > smooth.tower_widths > (64, 64)
+
+
+@pytest.mark.parametrize(("num_ratings", "place"), [(1, 0), (10**12, 1)])
+def test_sizes_are_bounded(num_ratings, place):
+    sizes = _choose(num_ratings)
+    assert sizes.tower_widths == (WIDTH_BOUNDS[place],) * 2
+    assert sizes.rating_dim == RATING_DIM_BOUNDS[place]
+
+
+def test_without_covariates_sizes_are_the_anchors_and_say_so():
+    for rows in (np.zeros([500, 0]), np.ones([1, 3]), np.full([500, 3], np.nan)):
+        sizes = choose_sizes(rows, rows, 10**6, 2.0)
+        assert (sizes.dimension, sizes.tower_widths, sizes.rating_dim) == (None, (64, 64), 16)
+        assert "neither side has the distinct rows" in sizes.why
+
+
+def test_one_side_with_covariates_is_enough():
+    sizes = choose_sizes(np.ones([500, 2]), _torus(2), 10**6, 2.0)
+    assert sizes.users.value is None
+    assert sizes.dimension == sizes.businesses.value
+
+
+class TestSettling:
+    def settle(self, planted, **told):
+        options = ModelOptions(**told)
+        return options, *settle_sizes(
+            options, planted.users, planted.businesses, planted.train, (8.0, 4.0), seed=0
+        )
+
+    def test_what_is_auto_becomes_a_number_and_the_log_says_why(self, planted, caplog):
+        with caplog.at_level("INFO", logger="t2rec"):
+            options, settled, sizes = self.settle(planted)
+        assert (options.tower_widths, options.rating_dim) == (AUTO, AUTO)
+        assert settled.tower_widths == sizes.tower_widths
+        assert settled.rating_dim == sizes.rating_dim
+        assert sizes.num_ratings == len(planted.train)
+        # 3,200 ratings are 1/25 of the anchor's.
+        assert settled.hidden_widths < (64, 64)
+        told = [record.getMessage() for record in caplog.records]
+        assert told == [
+            f"dimension of users {sizes.users}, of businesses {sizes.businesses}",
+            f"tower_widths {sizes.tower_widths}: {sizes.why}",
+            f"rating_dim {sizes.rating_dim}: {sizes.why}",
+        ]
+
+    def test_what_is_told_stays(self, planted):
+        _, settled, sizes = self.settle(planted, tower_widths=(24, 8))
+        assert settled.tower_widths == (24, 8)
+        assert settled.rating_dim == sizes.rating_dim
+        options, settled, sizes = self.settle(planted, tower_widths=(24,), rating_dim=3)
+        assert settled == options
+        assert sizes is None
