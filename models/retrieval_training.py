@@ -133,15 +133,18 @@ class RetrievalLoop(TrainingLoop):
 
     def state(self) -> list[tf.Variable]:
         """Lists all that a step changes."""
-        optimizers = [self._candidates]
+        optimizers: list[tf.Module] = [self._optimizer]
+        if self._sampler:
+            optimizers.append(self._candidates)
         if self.model.options.user_embedding:
             optimizers.append(self._queries)
-        return [
+        found = [
             *self.variables(),
-            *self._optimizer.variables,
             *(variable for optimizer in optimizers for variable in optimizer.variables),
             *random_states(self.model),
         ]
+        # An optimizer also lists what it updates.
+        return list({id(variable): variable for variable in found}.values())
 
     def weights(self) -> list[np.ndarray]:
         """Copies the variables."""
