@@ -140,12 +140,14 @@ def _week_hours(inputs: dict) -> tf.Tensor:
 def _z_scores(raw: tf.Tensor, flagged: tf.Tensor) -> tf.Tensor:
     """Scales columns to mean 0 and variance 1, and appends presence flags.
 
-    The scaling is one analysis for all columns; it ignores NaN, which then becomes 0, the mean.
+    The scaling is one analysis for all columns; it ignores NaN, which then becomes 0, the mean. An
+    infinite value is as good as none: it would make the mean of its column infinite.
 
     Args:
       raw: `[batch, num_columns]` float32.
       flagged: Those of the columns whose presence is told.
     """
+    raw = tf.where(tf.math.is_finite(raw), raw, float("nan"))
     scaled = tft.scale_to_z_score(raw, elementwise=True)
     scaled = tf.where(tf.math.is_finite(scaled), scaled, 0.0)
     scaled = tf.clip_by_value(scaled, -MAX_Z_SCORE, MAX_Z_SCORE)

@@ -151,6 +151,43 @@ class Interactions:
         return Bag.from_pairs(self.user_rows, self.business_rows, num_users)
 
 
+def check(users: EntityTable, businesses: EntityTable, splits: Mapping[str, Interactions]) -> None:
+    """Checks that there is something to train on, and that all of it is finite.
+
+    Args:
+      users: All users.
+      businesses: All businesses.
+      splits: Interactions by the name of their split.
+
+    Raises:
+      InputError: If a split is empty, or a covariate or a rating is not finite.
+    """
+    for name, table in (("users", users), ("businesses", businesses)):
+        rows, columns = np.nonzero(~np.isfinite(table.numeric))
+        if len(rows):
+            row, column = rows[0], columns[0]
+            raise InputError(
+                f"Expected finite covariates of the {name}; got {table.numeric[row, column]} in "
+                f"numeric column {column} of {table.ids[row].decode()!r}, and {len(rows)} such "
+                "cells in all. What is not known must leave Transform as 0: see "
+                f"preprocess_{name} in models/preprocessing.py."
+            )
+    for name, split in splits.items():
+        if not len(split):
+            raise InputError(
+                f"Expected at least one interaction in the {name} split; got none. Give more data, "
+                f"or a larger split.{name}."
+            )
+        (broken,) = np.nonzero(~np.isfinite(split.stars))
+        if len(broken):
+            user = users.ids[split.user_rows[broken[0]]].decode()
+            raise InputError(
+                f"Expected finite stars in the {name} split; got {split.stars[broken[0]]} for a "
+                f"rating by {user!r}, and {len(broken)} such ratings in all. Run the ingestion "
+                "again: it rejects them."
+            )
+
+
 class IdIndex:
     """Finds the row numbers of real ids."""
 

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 
-from models import checkpoints
+from models import checkpoints, tables
 from models.bias import choose_shrinkages
 from models.checkpoints import Checkpoints
 from models.content import content_coordinates
@@ -70,8 +70,10 @@ def train(
       base: What an earlier model learnt, to start from if that can be.
 
     Raises:
-      InputError: If the loss diverges, whatever is tried.
+      InputError: If a split is empty, a value is not finite, or the loss diverges, whatever is
+        tried.
     """
+    tables.check(users, businesses, {"train": train_set, "eval": eval_set})
     key = checkpoints.digest(
         users, businesses, train_set, eval_set, dict(model_options), dict(options), refit, base
     )

@@ -57,10 +57,10 @@ class Choice:
     factor_weight: float = 0.0
 
 
-_RECIPES: dict[str, Sequence[tuning.Recipe]] = {
-    RATING: tuning.RATING_RECIPES,
-    RETRIEVAL: tuning.RETRIEVAL_RECIPES,
-}
+def _recipes() -> dict[str, Sequence[tuning.Recipe]]:
+    return {RATING: tuning.RATING_RECIPES, RETRIEVAL: tuning.RETRIEVAL_RECIPES}
+
+
 _GRIDS = {RATING: tuning.RATING_GRIDS, RETRIEVAL: tuning.RETRIEVAL_GRIDS}
 
 
@@ -68,7 +68,7 @@ def settle(
     choices: dict[str, Choice], model_options: ModelOptions, options: TrainingOptions
 ) -> tuple[ModelOptions, TrainingOptions]:
     """Fills in all that was open; a task that is off takes the first recipe."""
-    for task, recipes in _RECIPES.items():
+    for task, recipes in _recipes().items():
         recipe = (
             choices[task].recipe
             if task in choices
@@ -154,7 +154,7 @@ class Fit:
         """
         options, kept = self._star.options, self._star.records.kept
         recipes = tuning.open_recipes(
-            [recipe for recipe in _RECIPES[task] if self._fits(recipe)],
+            [recipe for recipe in _recipes()[task] if self._fits(recipe)],
             self._model_options,
             options,
         )

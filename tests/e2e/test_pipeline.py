@@ -77,6 +77,16 @@ def test_the_report_holds_what_the_contract_names(run):
     assert len(on_disk["config_digest"]) == 16
 
 
+def test_tensorboard_finds_the_curves_of_every_run(run):
+    (logs,) = (run.root / "artifacts" / "Trainer" / "model_run").iterdir()
+    for task in ("rating", "retrieval"):
+        tried = len(run.report["training"]["choices"][task]["trials"])
+        drawn = {path.parent.name for path in logs.glob(f"{task}/*/events.out.tfevents.*")}
+        assert len(drawn) == tried + 1
+        assert "final" in drawn
+    assert not (run.root / "checkpoints").exists()
+
+
 def test_both_exports_are_pushed_under_one_version(run):
     pushed = run.report["pushed_version"]
     assert versions(run.root) == versions(run.root, "t2rec_scann") == [pushed]
