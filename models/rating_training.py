@@ -11,6 +11,7 @@ from models import features
 from models.aggregates import RatingSums, cross_fit, sum_ratings
 from models.bias import fit_bias
 from models.factors import Factors, fit_factors
+from models.optimizers import DenseAdam, WeightAverage
 from models.options import TrainingOptions
 from models.tables import EntityTable, Interactions
 from models.taste import taste_coordinates
@@ -104,12 +105,8 @@ class RatingLoop(TrainingLoop):
         schedule = tf.keras.optimizers.schedules.CosineDecay(
             options.rating_learning_rate, schedule_steps
         )
-        self._optimizer = tf.keras.optimizers.Adam(schedule)
-        self._optimizer.build(self.variables())
-        self._average = tf.train.ExponentialMovingAverage(
-            options.ema_decay, num_updates=self._optimizer.iterations
-        )
-        self._average.apply(self.variables())
+        self._optimizer = DenseAdam(self.variables(), schedule, epsilon=1e-7)
+        self._average = WeightAverage(self.variables(), options.ema_decay)
 
     @tf.function(reduce_retracing=True, autograph=False)
     def step(self, batch: dict) -> tf.Tensor:
@@ -117,9 +114,8 @@ class RatingLoop(TrainingLoop):
         variables = self.variables()
         with tf.GradientTape() as tape:
             loss = self.model.rating_loss(batch, training=True)
-        gradients = tape.gradient(loss, variables)
-        self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        self._average.apply(variables)
+        self._optimizer.apply(tape.gradient(loss, variables))
+        self._average.update(self._optimizer.steps)
         return loss
 
     def variables(self) -> list[tf.Variable]:
@@ -128,7 +124,7 @@ class RatingLoop(TrainingLoop):
 
     def weights(self) -> list[np.ndarray]:
         """Copies the averages."""
-        return [self._average.average(variable).numpy() for variable in self.variables()]
+        return self._average.values()
 
     def fit_factors(self) -> Factors:
         """Factorises what the trained towers leave over of the ratings they learnt from.
