@@ -8,6 +8,7 @@ Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), algo
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 # From the number of past steps, an int64 scalar, to a rate.
@@ -129,3 +130,41 @@ class RowAdam(tf.Module):
         self._first.scatter_update(tf.IndexedSlices(first, rows))
         self._second.scatter_update(tf.IndexedSlices(second, rows))
         self._table.scatter_sub(tf.IndexedSlices(rate * step, rows))
+
+
+class WeightAverage(tf.Module):
+    """An exponential moving average of variables, laid end to end so that it is one operation."""
+
+    def __init__(self, variables: Sequence[tf.Variable], decay: float):
+        """Starts at the variables as they are.
+
+        Args:
+          variables: Float32 variables.
+          decay: The most that an update keeps of the average; early ones keep less.
+        """
+        super().__init__(name="weight_average")
+        self._variables = list(variables)
+        self._decay = decay
+        self._average = tf.Variable(self._flat(), trainable=False, name="average")
+
+    def update(self, steps: tf.Tensor) -> None:
+        """Moves the average towards the variables.
+
+        Args:
+          steps: Int64 scalar: updates of the variables so far.
+        """
+        count = tf.cast(steps, tf.float32)
+        decay = tf.minimum(self._decay, (1.0 + count) / (10.0 + count))
+        self._average.assign_sub((1.0 - decay) * (self._average - self._flat()))
+
+    def values(self) -> list[np.ndarray]:
+        """Copies the averages, one a variable."""
+        sizes = [variable.shape.num_elements() for variable in self._variables]
+        parts = np.split(self._average.numpy(), np.cumsum(sizes)[:-1])
+        return [
+            part.reshape(variable.shape)
+            for part, variable in zip(parts, self._variables, strict=True)
+        ]
+
+    def _flat(self) -> tf.Tensor:
+        return tf.concat([tf.reshape(variable, [-1]) for variable in self._variables], axis=0)

@@ -11,10 +11,11 @@ from models import features
 from models.aggregates import RatingSums, cross_fit, sum_ratings
 from models.bias import fit_bias
 from models.factors import Factors, fit_factors
+from models.optimizers import DenseAdam, WeightAverage
 from models.options import TrainingOptions
 from models.tables import EntityTable, Interactions
 from models.taste import Taste, taste_coordinates
-from models.training_loop import TrainingLoop, random_states, shuffled
+from models.training_loop import TrainingLoop, shuffled
 from models.two_tower import TwoTowerModel
 
 _BLOCK_ROWS = 8_192
@@ -122,12 +123,8 @@ class RatingLoop(TrainingLoop):
         schedule = tf.keras.optimizers.schedules.CosineDecay(
             options.rating_learning_rate, schedule_steps
         )
-        self._optimizer = tf.keras.optimizers.Adam(schedule)
-        self._optimizer.build(self.variables())
-        self._average = tf.train.ExponentialMovingAverage(
-            options.ema_decay, num_updates=self._optimizer.iterations
-        )
-        self._average.apply(self.variables())
+        self._optimizer = DenseAdam(self.variables(), schedule, epsilon=1e-7)
+        self._average = WeightAverage(self.variables(), options.ema_decay)
 
     @tf.function(reduce_retracing=True, autograph=False)
     def step(self, batch: dict) -> tf.Tensor:
@@ -135,28 +132,21 @@ class RatingLoop(TrainingLoop):
         variables = self.variables()
         with tf.GradientTape() as tape:
             loss = self.model.rating_loss(batch, training=True)
-        gradients = tape.gradient(loss, variables)
-        self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        self._average.apply(variables)
+        self._optimizer.apply(tape.gradient(loss, variables))
+        self._average.update(self._optimizer.steps)
         return loss
 
     def variables(self) -> list[tf.Variable]:
         """Lists all that the task trains."""
         return self.model.rating_variables
 
-    def state(self) -> list[tf.Variable]:
-        """Lists all that a step changes."""
-        averages = [self._average.average(variable) for variable in self.variables()]
-        return [
-            *self.variables(),
-            *averages,
-            *self._optimizer.variables,
-            *random_states(self.model),
-        ]
+    def optimizers(self) -> list[tf.Module]:
+        """Lists what has a state of its own: see `TrainingLoop`."""
+        return [self._optimizer, self._average]
 
     def weights(self) -> list[np.ndarray]:
         """Copies the averages."""
-        return [self._average.average(variable).numpy() for variable in self.variables()]
+        return self._average.values()
 
     def fit_factors(self) -> Factors:
         """Factorises what the trained towers leave over of the ratings they learnt from.

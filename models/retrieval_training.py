@@ -9,7 +9,7 @@ import tensorflow as tf
 from models.optimizers import DenseAdam, RowAdam
 from models.options import TrainingOptions
 from models.tables import Bag
-from models.training_loop import TrainingLoop, random_states, shuffled
+from models.training_loop import TrainingLoop, shuffled
 from models.two_tower import TwoTowerModel
 
 # A user comes once an epoch: few, large and quickly forgotten steps.
@@ -131,20 +131,11 @@ class RetrievalLoop(TrainingLoop):
         users = [model.user_vectors] if model.options.user_embedding else []
         return [*model.retrieval_variables, model.candidate_ids, *users]
 
-    def state(self) -> list[tf.Variable]:
-        """Lists all that a step changes."""
-        optimizers: list[tf.Module] = [self._optimizer]
-        if self._sampler:
-            optimizers.append(self._candidates)
-        if self.model.options.user_embedding:
-            optimizers.append(self._queries)
-        found = [
-            *self.variables(),
-            *(variable for optimizer in optimizers for variable in optimizer.variables),
-            *random_states(self.model),
-        ]
-        # An optimizer also lists what it updates.
-        return list({id(variable): variable for variable in found}.values())
+    def optimizers(self) -> list[tf.Module]:
+        """Lists what has a state of its own: see `TrainingLoop`."""
+        of_candidates = [self._candidates] if self._sampler else []
+        of_users = [self._queries] if self.model.options.user_embedding else []
+        return [self._optimizer, *of_candidates, *of_users]
 
     def weights(self) -> list[np.ndarray]:
         """Copies the variables."""

@@ -5,6 +5,8 @@ import scipy.sparse
 
 from models.tables import Interactions
 
+_BLOCK_ROWS = 50_000
+
 
 def incidence(interactions: Interactions, num_users: int, num_businesses: int):
     """Builds the degree-normalised incidence D_u^-½ R D_i^-½ of users and businesses.
@@ -44,15 +46,24 @@ def right_singular_vectors(
       where the matrix has fewer of them, the rest are zeros.
     """
     width = min(rank + 16, *matrix.shape)
-    start = np.random.default_rng(seed).standard_normal((matrix.shape[1], width))
-    basis = start.astype(np.float32)
+    basis = np.random.default_rng(seed).standard_normal((matrix.shape[1], width))
+    blocks = [
+        matrix[start : start + _BLOCK_ROWS] for start in range(0, matrix.shape[0], _BLOCK_ROWS)
+    ]
     for _ in range(num_iterations):
-        basis, _ = np.linalg.qr(matrix @ basis)
-        basis, _ = np.linalg.qr(matrix.T @ basis)
-    _, values, rotation = np.linalg.svd(matrix @ basis, full_matrices=False)
+        narrow = basis.astype(np.float32)
+        basis, _ = np.linalg.qr(sum(block.T @ (block @ narrow) for block in blocks))
+    # The rows, millions maybe, are only ever seen through their products.
+    basis = basis.astype(np.float64)
+    gram = np.zeros([width, width])
+    for block in blocks:
+        projected = block @ basis
+        gram += projected.T @ projected
+    squares, rotation = np.linalg.eigh(gram)
+    values, rotation = np.sqrt(np.maximum(squares[::-1], 0.0)), rotation[:, ::-1]
     vectors = np.zeros((matrix.shape[1], rank), np.float32)
     found = min(rank, width)
-    vectors[:, :found] = (basis @ rotation.T)[:, :found]
+    vectors[:, :found] = (basis @ rotation)[:, :found]
     padded = np.zeros(rank, np.float32)
     padded[:found] = values[:found]
     return vectors, padded

@@ -7,12 +7,13 @@ their concatenation, is a pure inner product.
 Source: arXiv 2403.00802, section 3 (the two-stage model R(x_u, x_i) = ⟨f(x_u), f̃(x_i)⟩).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import tensorflow as tf
 
 from models.aggregates import aggregate_features
 from models.directions import sum_lists, unit_rows
+from models.hidden import Dropout, hidden_layers
 from models.options import ModelOptions
 from models.preprocessing import CATEGORIES, NUMERIC
 
@@ -26,22 +27,6 @@ HISTORY_COUNT = "history_count"  # [batch] float32: number of businesses in the 
 USER_VECTOR = "user_vector"  # [batch, embedding_dim] float32: learnt of a user; zeros of a new one.
 
 _TOKEN_DIM = 16  # Of the embeddings of cities, categories and attributes in the rating block.
-
-
-def seeded_dropout(rate: float) -> tf.keras.layers.Dropout:
-    """Makes a dropout layer whose random state is a variable: checkpoints hold it."""
-    return tf.keras.layers.Dropout(rate, force_generator=True)
-
-
-def hidden_layers(widths: Sequence[int], dropout: float) -> tf.keras.Sequential:
-    """Builds the deep part of a tower: dense GELU layers with dropout after each."""
-    layers: list[tf.keras.layers.Layer] = []
-    for width in widths:
-        layers += [
-            tf.keras.layers.Dense(width, activation="gelu"),
-            seeded_dropout(dropout),
-        ]
-    return tf.keras.Sequential(layers)
 
 
 def history_vector(directions: tf.RaggedTensor, weights: tf.RaggedTensor) -> tf.Tensor:
@@ -168,7 +153,7 @@ class CandidateRetrievalBlock(tf.keras.layers.Layer):
         """
         super().__init__(**kwargs)
         self._counts = counts
-        self._keep_ids = seeded_dropout(options.id_dropout) if options.id_dropout else None
+        self._keep_ids = Dropout(options.id_dropout) if options.id_dropout else None
         self._covariates = float(options.candidate_covariates)
         if self._covariates:
             self._direction = tf.keras.layers.Dense(
@@ -269,8 +254,9 @@ class CandidateRatingBlock(tf.keras.layers.Layer):
             training=training,
         )
         (shortcut,) = _pooled(self._shortcut, inputs)
-        bias = self._bias(hidden) + aggregates[:, :1] + shortcut[:, :1]
-        interaction = self._interaction(hidden) + shortcut[:, 1:]
+        to_bias, to_interaction = tf.split(shortcut, [1, -1], axis=1)
+        bias = self._bias(hidden) + aggregates[:, :1] + to_bias
+        interaction = self._interaction(hidden) + to_interaction
         return tf.concat([interaction, tf.ones_like(bias), bias], axis=1)
 
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 from models.checkpoints import Checkpoints, RunCheckpoint
 from models.curves import Curves
 from models.errors import InputError
+from models.hidden import Dropout
 from models.looks import Look
 from models.two_tower import TwoTowerModel
 
@@ -97,8 +98,19 @@ class TrainingLoop(abc.ABC):
         """Lists all that the task trains."""
 
     @abc.abstractmethod
+    def optimizers(self) -> list[tf.Module]:
+        """Lists what has a state of its own beside the variables, once it is prepared."""
+
     def state(self) -> list[tf.Variable]:
-        """Lists all that a step changes: the variables, moments, averages, random states."""
+        """Lists all that a step changes."""
+        found = self.variables()
+        for optimizer in self.optimizers():
+            found = [*found, *optimizer.variables]
+        for layer in self.model.submodules:
+            if isinstance(layer, Dropout):
+                found = [*found, layer.random_state]
+        # An optimizer also lists what it updates.
+        return list({id(variable): variable for variable in found}.values())
 
     @abc.abstractmethod
     def weights(self) -> list[np.ndarray]:
@@ -223,14 +235,6 @@ class TrainingLoop(abc.ABC):
             f"Expected {expected} of the {self.task} task; got {got} at step {step}. Lower "
             f"training.{self.task}_learning_rate."
         )
-
-
-def random_states(model: tf.Module) -> list[tf.Variable]:
-    """Lists the states of the random generators of all dropout layers that are built."""
-    layers = [layer for layer in model.submodules if isinstance(layer, tf.keras.layers.Dropout)]
-    # Keras keeps them out of a layer's weights on purpose, and gives no other way to them.
-    generators = [layer._random_generator._generator for layer in layers if layer.built]
-    return [generator.state for generator in generators if generator is not None]
 
 
 def shuffled(num_rows: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

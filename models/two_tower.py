@@ -6,6 +6,7 @@ import tensorflow_recommenders as tfrs
 
 from models.aggregates import RatingSums
 from models.factors import Factors
+from models.hidden import Dropout
 from models.options import ModelOptions
 from models.preprocessing import CITY, NUMERIC
 from models.tables import Bag, EntityTable
@@ -25,7 +26,6 @@ from models.towers import (
     QueryRetrievalBlock,
     QueryTower,
     history_vector,
-    seeded_dropout,
 )
 
 _BLOCK_ROWS = 4_096
@@ -84,8 +84,7 @@ class TwoTowerModel(tfrs.Model):
             tf.zeros([users.num_rows if options.user_embedding else 0, options.embedding_dim]),
             name="user_vectors",
         )
-        self._keep = seeded_dropout(options.cold_dropout)
-        self._keep.build([None, 1])  # No later: only training calls it, within a graph.
+        self._keep = Dropout(options.cold_dropout)
         self.retrieval_task = UserSoftmaxRetrieval()
         self.rating_task = tfrs.tasks.Ranking(loss=tf.keras.losses.MeanSquaredError())
         self._user_numeric = tf.constant(users.numeric)

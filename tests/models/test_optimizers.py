@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.optimizers import RowAdam
+from models.optimizers import DenseAdam, RowAdam, WeightAverage
 
 _ROWS, _DIM = 5, 3
 
@@ -120,3 +120,56 @@ def test_no_rows_at_all():
     variable = table()
     RowAdam(variable, constant(0.1), 0.9, 0.999).apply(tf.zeros([0], tf.int32), tf.zeros([0, _DIM]))
     np.testing.assert_array_equal(variable, table())
+
+
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.5, 0.9)])
+def test_dense_adam_equals_keras_adam(betas):
+    schedule = tf.keras.optimizers.schedules.PolynomialDecay(3e-2, 12, 0.0)
+    ours, theirs = ([table(), tf.Variable(0.5), table(1)] for _ in range(2))
+    own = DenseAdam(ours, schedule, *betas, epsilon=1e-7)
+    keras = tf.keras.optimizers.Adam(schedule, *betas)
+    rng = np.random.default_rng(1)
+    apply = tf.function(own.apply, autograph=False)
+    for _ in range(12):
+        dense = tf.constant(rng.normal(size=(_ROWS, _DIM)), tf.float32)
+        # As of an embedding: a row twice, others not at all.
+        slices = tf.IndexedSlices(
+            tf.constant(rng.normal(size=(3, _DIM)), tf.float32),
+            tf.constant([4, 1, 4]),
+            tf.constant([_ROWS, _DIM]),
+        )
+        gradients = [dense, tf.constant(rng.normal(), tf.float32), slices]
+        apply(gradients)
+        keras.apply_gradients(zip(gradients, theirs, strict=True))
+        for mine, other in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6)
+    assert own.steps.numpy() == 12
+
+
+class TestWeightAverage:
+    def test_by_hand(self):
+        # After the first update 2/11 is kept: (2/11) 1 + (9/11) 12 = 10. After the second 3/12:
+        # (1/4) 10 + (3/4) 2 = 4.
+        variable = tf.Variable([[1.0]])
+        average = WeightAverage([variable], 0.98)
+        for step, (value, expected) in enumerate([(12.0, 10.0), (2.0, 4.0)], start=1):
+            variable.assign([[value]])
+            average.update(tf.constant(step, tf.int64))
+            assert average.values()[0] == pytest.approx(expected)
+
+    def test_equals_tensorflow_s_for_every_variable(self):
+        variables = [table(), tf.Variable(2.0), tf.Variable([1.0, -1.0])]
+        own = WeightAverage(variables, 0.5)
+        steps = tf.Variable(0, dtype=tf.int64)
+        theirs = tf.train.ExponentialMovingAverage(0.5, num_updates=steps)
+        theirs.apply(variables)
+        rng = np.random.default_rng(0)
+        for _ in range(20):
+            for variable in variables:
+                variable.assign_add(rng.normal(size=variable.shape).astype(np.float32))
+            steps.assign_add(1)
+            theirs.apply(variables)
+            own.update(steps)
+        for value, variable in zip(own.values(), variables, strict=True):
+            assert value.shape == variable.shape
+            np.testing.assert_allclose(value, theirs.average(variable), rtol=1e-5)

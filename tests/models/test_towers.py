@@ -257,13 +257,3 @@ class TestTraining:
         np.testing.assert_array_equal(query_tower(inputs), query_tower(inputs))
         tf.keras.utils.set_random_seed(0)
         assert np.abs(query_tower(inputs, training=True) - query_tower(inputs)).max() > 1e-3
-
-    def test_hidden_layers_have_the_given_widths(self):
-        network = towers.hidden_layers([7, 3], 0.0)
-        network(tf.zeros([2, 4]))
-        assert [v.shape.as_list() for v in network.trainable_variables] == [
-            [4, 7],
-            [7],
-            [7, 3],
-            [3],
-        ]
