@@ -200,11 +200,11 @@ class CandidateRetrievalBlock(tf.keras.layers.Layer):
         if self._keep_ids or not training:
             # A business without training ratings has learnt nothing under its id but being
             # refused; the softmax of training leaves it out.
-            warm = tf.cast(counts > 0, tf.float32)
+            warm = tf.cast(counts > 0, tf.float32)[:, None]
             if self._keep_ids:
                 kept = self._keep_ids(tf.ones_like(warm), training=training)
                 warm *= tf.cast(kept > 0, tf.float32)
-            ids *= warm[:, None]
+            ids *= warm
         direction = ids + self._start
         if self._covariates:
             # No hidden layers: over the whole catalogue they cost half of a step again, and they
