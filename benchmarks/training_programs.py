@@ -105,8 +105,10 @@ def ours(
         query_covariates=0.0,
         candidate_covariates=0.0,
     )
-    options = TrainingOptions(rating_batch_size=RATING_BATCH, retrieval_learning_rate=6e-3)
-    data = RatingData.prepare(interactions, users.num_rows, businesses, (8.0, 4.0), 0, options)
+    options = TrainingOptions(
+        rating_batch_size=RATING_BATCH, rating_learning_rate=1e-3, retrieval_learning_rate=6e-3
+    )
+    data = RatingData.prepare(interactions, users, businesses, (8.0, 4.0), 10.0, 0, options)
     histories = interactions.histories(users.num_rows)
     directions = np.random.default_rng(0).normal(size=(businesses.num_rows, EMBEDDING_DIM))
     model = TwoTowerModel(

@@ -6,12 +6,14 @@ rows that were held out, aggregates come from all training ratings.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import scipy.sparse
 import tensorflow as tf
 
 from models.bias import BiasModel, fit_bias
+from models.ridge import Priors
 from models.tables import Interactions
 from models.taste import Taste
 
@@ -26,6 +28,8 @@ _PRIOR_VARIANCE = 1.2  # Residual variance, in squared stars, of an entity witho
 _PRIOR_FIVES, _PRIOR_ONES = 0.4, 0.12  # Shares of ratings; Yelp's own are close to these.
 _PRIOR_COUNT = 4.0
 _TASTE_SHRINKAGE, _POSITION_SHRINKAGE = 5.0, 2.0  # Pseudo-counts of means along coordinates.
+# Of folds that share the weights of covariates.
+_PRIOR_GROUPS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +94,21 @@ def aggregate_features(sums: tf.Tensor, shrinkage: tf.Tensor | float) -> tf.Tens
     )
 
 
+def shrunken_bias(sums: tf.Tensor, prior: tf.Tensor, shrinkage: float) -> tf.Tensor:
+    """Estimates an entity's bias from its ratings and, the fewer they are, its covariates.
+
+    Args:
+      sums: As in `aggregate_features`.
+      prior: `[batch, 1]` float32 tensor: what covariates say of the bias, in stars.
+      shrinkage: Pseudo-count of the prior.
+
+    Returns:
+      `[batch, 1]` float32 tensor, in stars.
+    """
+    count, total = sums[:, :1], sums[:, 1:2]
+    return (total + shrinkage * prior) / (count + shrinkage)
+
+
 def rating_columns(stars: np.ndarray, residual: np.ndarray, ages_years: np.ndarray) -> np.ndarray:
     """Returns the `[num_ratings, NUM_SUMS]` array whose sums over an entity are its sums."""
     return np.stack(
@@ -147,6 +166,21 @@ def sum_ratings(
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class CrossFitted:
+    """What each training row is shown of its user and its business: the ratings of other folds.
+
+    Attributes:
+      user_sums: `[num_interactions, user_sums_dim]` float32 array.
+      business_sums: `[num_interactions, business_sums_dim]` float32 array.
+      business_priors: `[num_interactions]` float32 array, in stars.
+    """
+
+    user_sums: np.ndarray
+    business_sums: np.ndarray
+    business_priors: np.ndarray
+
+
 def cross_fit(
     interactions: Interactions,
     num_users: int,
@@ -155,7 +189,8 @@ def cross_fit(
     num_folds: int,
     seed: int,
     taste: Taste | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+    fit_priors: Callable[[Interactions], Priors] | None = None,
+) -> CrossFitted:
     """Sums, for each training row, the ratings of its user and business in the other folds.
 
     Args:
@@ -166,9 +201,7 @@ def cross_fit(
       num_folds: Folds, at least 2.
       seed: Seed of the assignment of rows to folds.
       taste: Taste coordinates of both sides; none by default.
-
-    Returns:
-      Two `[num_interactions, sums_dim]` float32 arrays, for the users and for the businesses.
+      fit_priors: Fits the priors of biases on some of the ratings; all 0 by default.
     """
     taste = taste or Taste.none(num_users, num_businesses)
     fold = np.random.default_rng(seed).integers(num_folds, size=len(interactions))
@@ -177,13 +210,20 @@ def cross_fit(
     )
     user_sums = np.zeros([len(interactions), user_dim], np.float32)
     business_sums = np.zeros([len(interactions), business_dim], np.float32)
-    for held_out in range(num_folds):
-        inside = fold == held_out
-        if not inside.any() or inside.all():
-            continue
-        others = interactions[~inside]
-        bias = fit_bias(others, num_users, num_businesses, *shrinkages)
-        sums = sum_ratings(others, bias, taste=taste)
-        user_sums[inside] = sums.users[interactions.user_rows[inside]]
-        business_sums[inside] = sums.businesses[interactions.business_rows[inside]]
-    return user_sums, business_sums
+    business_priors = np.zeros(len(interactions), np.float32)
+    for group in range(min(num_folds, _PRIOR_GROUPS)):
+        # Weights of covariates move little from fold to fold: some folds share them.
+        apart = fold % _PRIOR_GROUPS == group
+        priors = fit_priors(interactions[~apart]) if fit_priors and not apart.all() else None
+        if priors is not None:
+            business_priors[apart] = priors.businesses[interactions.business_rows[apart]]
+        for held_out in range(group, num_folds, _PRIOR_GROUPS):
+            inside = fold == held_out
+            if not inside.any() or inside.all():
+                continue
+            others = interactions[~inside]
+            bias = fit_bias(others, num_users, num_businesses, *shrinkages, priors=priors)
+            sums = sum_ratings(others, bias, taste=taste)
+            user_sums[inside] = sums.users[interactions.user_rows[inside]]
+            business_sums[inside] = sums.businesses[interactions.business_rows[inside]]
+    return CrossFitted(user_sums, business_sums, business_priors)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from models import features
+from models.ridge import Priors
 from models.tables import Interactions
 
 # Pseudo-counts tried for users and for businesses when eval ratings choose them.
@@ -22,10 +23,11 @@ class BiasModel:
 
     Attributes:
       mean_stars: Mean rating of the training interactions, in stars.
-      user_bias: `[num_users]` float64 array, in stars; 0 for a user without ratings.
-      business_bias: `[num_businesses]` float64 array, in stars; 0 likewise.
-      user_shrinkage: Pseudo-count that pulls a user's bias to 0.
-      business_shrinkage: Pseudo-count that pulls a business's bias to 0.
+      user_bias: `[num_users]` float64 array, in stars; the prior of a user without ratings.
+      business_bias: `[num_businesses]` float64 array, in stars; the prior likewise.
+      user_shrinkage: Pseudo-count that pulls a user's bias to the prior.
+      business_shrinkage: Pseudo-count that pulls a business's bias to the prior.
+      priors: What covariates say of the biases; 0 without them.
     """
 
     mean_stars: float
@@ -33,6 +35,7 @@ class BiasModel:
     business_bias: np.ndarray
     user_shrinkage: float
     business_shrinkage: float
+    priors: Priors
 
     def rate(self, user_rows: np.ndarray, business_rows: np.ndarray) -> np.ndarray:
         """Predicts the stars of pairs.
@@ -56,6 +59,7 @@ def fit_bias(
     business_shrinkage: float,
     weights: np.ndarray | None = None,
     num_sweeps: int = 10,
+    priors: Priors | None = None,
 ) -> BiasModel:
     """Fits the biases by alternating least squares, the users' last.
 
@@ -67,11 +71,14 @@ def fit_bias(
       business_shrinkage: Pseudo-count of a business's bias, over 0.
       weights: Optional `[num_interactions]` array; 0 leaves an interaction out.
       num_sweeps: Alternations; ten bring the biases to within .001 stars.
+      priors: What the biases are pulled to; 0 by default.
     """
     users, businesses = interactions.user_rows, interactions.business_rows
     weights = np.ones(len(interactions)) if weights is None else weights.astype(np.float64)
     mean = float(np.average(interactions.stars, weights=weights))
+    priors = priors or Priors.none(num_users, num_businesses)
     centred = interactions.stars.astype(np.float64) - mean
+    centred -= priors.users[users] + priors.businesses[businesses]
     user_norm = np.bincount(users, weights, num_users) + user_shrinkage
     business_norm = np.bincount(businesses, weights, num_businesses) + business_shrinkage
     user_bias, business_bias = np.zeros(num_users), np.zeros(num_businesses)
@@ -80,7 +87,14 @@ def fit_bias(
         business_bias = np.bincount(businesses, residual, num_businesses) / business_norm
         residual = weights * (centred - business_bias[businesses])
         user_bias = np.bincount(users, residual, num_users) / user_norm
-    return BiasModel(mean, user_bias, business_bias, user_shrinkage, business_shrinkage)
+    return BiasModel(
+        mean,
+        priors.users + user_bias,
+        priors.businesses + business_bias,
+        user_shrinkage,
+        business_shrinkage,
+        priors,
+    )
 
 
 def choose_shrinkages(

@@ -156,7 +156,7 @@ class TrainingOptions(Options):
     max_retrieval_cells: Count = 25_000_000_000
     max_full_softmax: Count = 50_000
     num_negatives: Annotated[int, pydantic.Field(ge=32)] = 8_192
-    rating_learning_rate: Rate = 2e-3
+    rating_learning_rate: Rate | Auto = "auto"
     retrieval_learning_rate: Rate | Auto = "auto"
     ema_decay: Share = 0.98
     num_folds: Annotated[int, pydantic.Field(ge=2)] = 20

@@ -8,11 +8,12 @@ import numpy as np
 import tensorflow as tf
 
 from models import features
-from models.aggregates import RatingSums, cross_fit, sum_ratings
+from models.aggregates import CrossFitted, RatingSums, cross_fit, sum_ratings
 from models.bias import fit_bias
 from models.factors import Factors, fit_factors
 from models.optimizers import DenseAdam, WeightAverage
 from models.options import TrainingOptions
+from models.ridge import Priors, fit_priors
 from models.tables import EntityTable, Interactions
 from models.taste import Taste, taste_coordinates
 from models.training_loop import TrainingLoop, shuffled
@@ -27,23 +28,22 @@ class RatingData:
 
     Attributes:
       interactions: The ratings.
-      user_sums: `[num_interactions, user_sums_dim]` float32 array, from the other folds.
-      business_sums: `[num_interactions, business_sums_dim]` float32 array, likewise.
+      known: What each row is shown of its user and business, from the other folds.
       sums: Sums over all of the ratings, as at serving time.
     """
 
     interactions: Interactions
-    user_sums: np.ndarray
-    business_sums: np.ndarray
+    known: CrossFitted
     sums: RatingSums
 
     @classmethod
     def prepare(
         cls,
         interactions: Interactions,
-        num_users: int,
+        users: EntityTable,
         businesses: EntityTable,
         shrinkages: tuple[float, float],
+        penalty: float,
         taste_dim: int,
         options: TrainingOptions,
         align: Callable[[Taste], Taste] | None = None,
@@ -52,29 +52,27 @@ class RatingData:
 
         Args:
           interactions: The ratings.
-          num_users: Rows of the users table.
+          users: All users.
           businesses: All businesses.
           shrinkages: Pseudo-counts of users and businesses.
+          penalty: Of covariates in the priors of biases.
           taste_dim: Coordinates of visits.
           options: Folds and seed.
           align: Turns the coordinates onto those of an earlier model (`models.warm_start`).
         """
-        num_businesses = businesses.num_rows
-        taste = taste_coordinates(interactions, num_users, businesses, taste_dim, options.seed)
+        sizes, seed = (users.num_rows, businesses.num_rows), options.seed
+        taste = taste_coordinates(interactions, users.num_rows, businesses, taste_dim, seed)
         if align is not None:
             taste = align(taste)
-        user_sums, business_sums = cross_fit(
-            interactions,
-            num_users,
-            num_businesses,
-            shrinkages,
-            options.num_folds,
-            options.seed,
-            taste,
+
+        def priors_of(ratings: Interactions) -> Priors:
+            return fit_priors(ratings, users, businesses, shrinkages, penalty, seed)
+
+        known = cross_fit(
+            interactions, *sizes, shrinkages, options.num_folds, seed, taste, priors_of
         )
-        bias = fit_bias(interactions, num_users, num_businesses, *shrinkages)
-        sums = sum_ratings(interactions, bias, taste=taste)
-        return cls(interactions, user_sums, business_sums, sums)
+        bias = fit_bias(interactions, *sizes, *shrinkages, priors=priors_of(interactions))
+        return cls(interactions, known, sum_ratings(interactions, bias, taste=taste))
 
 
 class RatingLoop(TrainingLoop):
@@ -109,8 +107,9 @@ class RatingLoop(TrainingLoop):
             "user_rows": tf.constant(data.interactions.user_rows[rows]),
             "business_rows": tf.constant(data.interactions.business_rows[rows]),
             "stars": tf.constant(data.interactions.stars[rows]),
-            "user_sums": tf.constant(data.user_sums[rows]),
-            "business_sums": tf.constant(data.business_sums[rows]),
+            "user_sums": tf.constant(data.known.user_sums[rows]),
+            "business_sums": tf.constant(data.known.business_sums[rows]),
+            "business_priors": tf.constant(data.known.business_priors[rows]),
         }
 
     def create(self, batch: dict) -> None:
@@ -121,7 +120,7 @@ class RatingLoop(TrainingLoop):
         """Creates Adam and the averages."""
         options = self._options
         schedule = tf.keras.optimizers.schedules.CosineDecay(
-            options.rating_learning_rate, schedule_steps
+            float(options.rating_learning_rate), schedule_steps
         )
         self._optimizer = DenseAdam(self.variables(), schedule, epsilon=1e-7)
         self._average = WeightAverage(self.variables(), options.ema_decay)

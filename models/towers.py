@@ -11,14 +11,16 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from models.aggregates import aggregate_features
+from models.aggregates import aggregate_features, shrunken_bias
 from models.directions import sum_lists, unit_rows
 from models.hidden import Dropout, hidden_layers
 from models.options import ModelOptions
 from models.preprocessing import CATEGORIES, NUMERIC
+from models.ridge import Priors
 
 # Keys of the towers' inputs beside the transformed covariates.
 SUMS = "sums"  # [batch, sums_dim] float32: models.aggregates.
+PRIOR = "prior"  # [batch, 1] float32: models.ridge, of businesses only, in stars.
 TASTE = "taste"  # [batch, business_dim] float32: models.taste, of businesses only.
 ROW = "row"  # [batch] int32: row in the businesses table, -1 for a new business.
 CONTENT = "content"  # [batch, content_dim] float32: models.content, of businesses only.
@@ -97,16 +99,27 @@ class QueryRetrievalBlock(tf.keras.layers.Layer):
 class QueryRatingBlock(tf.keras.layers.Layer):
     """How a user rates: `[interaction, own bias + mean, 1]`; see `models.factors` for the rest."""
 
-    def __init__(self, options: ModelOptions, mean_stars: float, shrinkage: float, **kwargs):
+    def __init__(
+        self,
+        options: ModelOptions,
+        mean_stars: float,
+        shrinkage: float,
+        priors: Priors,
+        **kwargs,
+    ):
         """Builds the block.
 
         Args:
           options: Sizes of the blocks and layers, and what training hides.
           mean_stars: Mean training rating, in stars.
           shrinkage: Pseudo-count of a user's bias.
+          priors: The weights of the users' covariates count.
           **kwargs: Keras's own, such as `name`.
         """
         super().__init__(**kwargs)
+        # Weights rather than a prior a user: a new user's covariates come with the request.
+        self._prior_weights = tf.constant(priors.user_weights[:, None], tf.float32)
+        self._prior_intercept = priors.user_intercept
         self._mean_stars = mean_stars
         self._shrinkage = shrinkage
         self._hidden = hidden_layers(options.hidden_widths, options.dropout)
@@ -116,9 +129,13 @@ class QueryRatingBlock(tf.keras.layers.Layer):
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Returns `[batch, rating_block_dim]` float32."""
         aggregates = aggregate_features(inputs[SUMS], self._shrinkage)
-        hidden = self._hidden(tf.concat([inputs[NUMERIC], aggregates], axis=1), training=training)
+        prior = tf.matmul(inputs[NUMERIC], self._prior_weights) + self._prior_intercept
+        hidden = self._hidden(
+            tf.concat([inputs[NUMERIC], prior, aggregates], axis=1), training=training
+        )
         # The shrunken bias is the start, the network its correction.
-        bias = self._bias(hidden) + aggregates[:, :1] + self._mean_stars
+        start = shrunken_bias(inputs[SUMS], prior, self._shrinkage)
+        bias = self._bias(hidden) + start + self._mean_stars
         return tf.concat([self._interaction(hidden), bias, tf.ones_like(bias)], axis=1)
 
 
@@ -249,13 +266,21 @@ class CandidateRatingBlock(tf.keras.layers.Layer):
         aggregates = aggregate_features(inputs[SUMS], self._shrinkage)
         hidden = self._hidden(
             tf.concat(
-                [inputs[NUMERIC], inputs[TASTE], aggregates, *_pooled(self._tokens, inputs)], axis=1
+                [
+                    inputs[NUMERIC],
+                    inputs[PRIOR],
+                    inputs[TASTE],
+                    aggregates,
+                    *_pooled(self._tokens, inputs),
+                ],
+                axis=1,
             ),
             training=training,
         )
         (shortcut,) = _pooled(self._shortcut, inputs)
         to_bias, to_interaction = tf.split(shortcut, [1, -1], axis=1)
-        bias = self._bias(hidden) + aggregates[:, :1] + to_bias
+        start = shrunken_bias(inputs[SUMS], inputs[PRIOR], self._shrinkage)
+        bias = self._bias(hidden) + start + to_bias
         interaction = self._interaction(hidden) + to_interaction
         return tf.concat([interaction, tf.ones_like(bias), bias], axis=1)
 

@@ -10,6 +10,7 @@ from models.content import content_coordinates
 from models.looks import EvalSplit
 from models.options import ModelOptions, TrainingOptions
 from models.rating_training import RatingLoop
+from models.ridge import choose_penalty
 from models.sizing import Sizes, settle_sizes
 from models.tables import EntityTable, Interactions
 from models.trials import RATING, RETRIEVAL, Choice, Fit, Records, Star, settle
@@ -29,6 +30,7 @@ class TrainingResult:
       model: The model, each block with the recipe and the number of steps that eval chose.
       choices: By task, `rating` and `retrieval`, what eval chose.
       shrinkages: Pseudo-counts of users and businesses, chosen on eval.
+      covariate_penalty: Of covariates in the priors of biases, chosen on eval.
       fitted: The interactions that the model learnt from.
       learnt: What a later training may start from, if the options ask for it.
       sizes: Sizes of the rating towers and their reasons; None if the options told them.
@@ -37,6 +39,7 @@ class TrainingResult:
     model: TwoTowerModel
     choices: dict[str, Choice]
     shrinkages: tuple[float, float]
+    covariate_penalty: float
     fitted: Interactions
     learnt: Learnt | None = None
     sizes: Sizes | None = None
@@ -91,7 +94,8 @@ def train(
     model_options, sizes = settle_sizes(
         model_options, users, businesses, train_set, shrinkages, options.seed
     )
-    star = Star(users, businesses, shrinkages, options, records, warm)
+    penalty = choose_penalty(train_set, eval_set, users, businesses, shrinkages, options.seed)
+    star = Star(users, businesses, shrinkages, penalty, options, records, warm)
     look = EvalSplit(users.num_rows, train_set, eval_set, options.eval_users, options.seed)
     on_train = Fit(star, train_set, model_options, keep_weights=not refit or options.warm_start)
     choices = {task: on_train.choose(task, look) for task in _tasks(model_options)}
@@ -137,7 +141,7 @@ def train(
             factors = loop.fit_factors()
             if factors.factor_dim:
                 model.factors = factors.weighted(choice.factor_weight)
-    return TrainingResult(model, choices, shrinkages, fitted, learnt, sizes)
+    return TrainingResult(model, choices, shrinkages, penalty, fitted, learnt, sizes)
 
 
 def _warm_start(

@@ -85,6 +85,7 @@ class Star:
     users: EntityTable
     businesses: EntityTable
     shrinkages: tuple[float, float]
+    covariate_penalty: float
     options: TrainingOptions
     records: "Records"
     warm: WarmStart | None = None
@@ -314,9 +315,10 @@ class Fit:
         if taste_dim not in self._ratings:
             data = RatingData.prepare(
                 self._interactions,
-                self._star.users.num_rows,
+                self._star.users,
                 self._star.businesses,
                 self._star.shrinkages,
+                self._star.covariate_penalty,
                 taste_dim,
                 self._star.options,
                 self._star.warm.align_taste if self._star.warm else None,

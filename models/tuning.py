@@ -58,8 +58,11 @@ RETRIEVAL_GRIDS: Mapping[str, Sequence[Any]] = {
     "embedding_dim": (32, 64, 128),
 }
 # Who visited what tells much where users rate much, and misleads where they do not.
-RATING_RECIPES: tuple[Recipe, ...] = ({"taste_dim": 8}, {"taste_dim": 0})
-RATING_GRIDS: Mapping[str, Sequence[Any]] = {}
+RATING_RECIPES: tuple[Recipe, ...] = (
+    {"taste_dim": 8, "rating_learning_rate": 1e-3},
+    {"taste_dim": 0, "rating_learning_rate": 1e-3},
+)
+RATING_GRIDS: Mapping[str, Sequence[Any]] = {"rating_learning_rate": (5e-4, 1e-3, 2e-3)}
 
 # Shares of a whole run that trials last, and how many recipes go on from each to the next.
 _SHARES = (0.1, 0.35, 1.0)
@@ -152,19 +155,19 @@ def search(
         trials.append(Trial(recipe, share, score, result))
         return trials[-1]
 
-    going = list(recipes)
-    if len(going) > _FEW:
-        for recipe in going:
-            attempt(recipe, _SHARES[0])
-        for field, values in grids.items():
-            for recipe in _neighbours(_best(trials).recipe, field, values):
-                attempt(recipe, _SHARES[0])
-        for trial in _ranked(trials, _SHARES[0])[: _KEPT[0]]:
-            attempt(trial.recipe, _SHARES[1])
-        longer_helps = _best(trials).share > _SHARES[0]
-        going = [t.recipe for t in _ranked(trials, _SHARES[1])[: _KEPT[1]] if longer_helps]
-    for recipe in going:
-        attempt(recipe, _SHARES[-1])
+    short, longer, whole = _SHARES
+    first = short if len(recipes) > _FEW else whole
+    for recipe in recipes:
+        attempt(recipe, first)
+    for field, values in grids.items():
+        for recipe in _neighbours(_best(trials).recipe, field, values):
+            attempt(recipe, first)
+    if first < whole:
+        for trial in _ranked(trials, short)[: _KEPT[0]]:
+            attempt(trial.recipe, longer)
+        if _best(trials).share > short:
+            for trial in _ranked(trials, longer)[: _KEPT[1]]:
+                attempt(trial.recipe, whole)
     if clock() > deadline:
         _LOG.info("training.tuning_seconds left no time for more trials")
         best = _best(trials)

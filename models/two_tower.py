@@ -15,6 +15,7 @@ from models.towers import (
     CONTENT,
     HISTORY_COUNT,
     HISTORY_VECTOR,
+    PRIOR,
     ROW,
     SUMS,
     TASTE,
@@ -69,7 +70,9 @@ class TwoTowerModel(tfrs.Model):
         self.history_weights = (self.counts + 1.0) ** -float(options.history_power)
         self.query_tower = QueryTower(
             QueryRetrievalBlock(options),
-            QueryRatingBlock(options, sums.bias.mean_stars, sums.bias.user_shrinkage),
+            QueryRatingBlock(
+                options, sums.bias.mean_stars, sums.bias.user_shrinkage, sums.bias.priors
+            ),
             name="query_tower",
         )
         self.candidate_tower = CandidateTower(
@@ -91,6 +94,7 @@ class TwoTowerModel(tfrs.Model):
         self._business_numeric = tf.constant(businesses.numeric)
         self._city = tf.constant(businesses.categorical[CITY])
         self._taste = tf.constant(sums.taste.businesses)
+        self._business_priors = tf.constant(sums.bias.priors.businesses, tf.float32)
         self._content = tf.constant(businesses.content)
         self._bags = {
             key: tf.RaggedTensor.from_row_splits(bag.values, bag.row_splits)
@@ -134,16 +138,18 @@ class TwoTowerModel(tfrs.Model):
             + self.candidate_tower.rating.trainable_variables
         )
 
-    def candidate_inputs(self, rows: tf.Tensor, sums: tf.Tensor) -> dict:
+    def candidate_inputs(self, rows: tf.Tensor, sums: tf.Tensor, priors: tf.Tensor) -> dict:
         """Gathers the candidate tower's inputs.
 
         Args:
           rows: `[batch]` int32 tensor of business rows.
           sums: `[batch, business_sums_dim]` float32 tensor of rating sums.
+          priors: `[batch]` float32 tensor: what covariates say of the biases, in stars.
         """
         return {
             ROW: rows,
             SUMS: sums,
+            PRIOR: priors[:, None],
             NUMERIC: tf.gather(self._business_numeric, rows),
             TASTE: tf.gather(self._taste, rows),
             CITY: tf.gather(self._city, rows),
@@ -187,14 +193,17 @@ class TwoTowerModel(tfrs.Model):
 
         Args:
           inputs: `user_rows` and `business_rows`, `[batch]` int32; `user_sums` and
-            `business_sums`, `[batch, sums_dim]` float32, cross-fitted.
+            `business_sums`, `[batch, sums_dim]` float32, and `business_priors`, `[batch]` float32,
+            cross-fitted.
           training: Whether to drop units and rating sums.
 
         Returns:
           `[batch]` float32 tensor, not clipped.
         """
         user_sums, business_sums = inputs["user_sums"], inputs["business_sums"]
-        business_inputs = self.candidate_inputs(inputs["business_rows"], business_sums)
+        business_inputs = self.candidate_inputs(
+            inputs["business_rows"], business_sums, inputs["business_priors"]
+        )
         if training:
             user_sums = _drop_rows(user_sums, self._keep_rows(user_sums))
             keep = self._keep_rows(business_sums)
@@ -290,7 +299,8 @@ class TwoTowerModel(tfrs.Model):
     )
     def _embed_candidates(self, rows: tf.Tensor, sums: tf.Tensor) -> tf.Tensor:
         sums = tf.ensure_shape(sums, [None, self.sums.businesses.shape[1]])
-        return self.candidate_tower(self.candidate_inputs(rows, sums))
+        priors = tf.gather(self._business_priors, rows)
+        return self.candidate_tower(self.candidate_inputs(rows, sums, priors))
 
     def embed_new_candidate(self) -> np.ndarray:
         """Embeds a business of which nothing is known, `[1, total_dim]` float32."""
@@ -298,6 +308,7 @@ class TwoTowerModel(tfrs.Model):
         embedded = self.candidate_tower({
             ROW: tf.constant([-1]),
             SUMS: tf.zeros([1, self.sums.businesses.shape[1]]),
+            PRIOR: tf.constant([[self.sums.bias.priors.business_intercept]], tf.float32),
             NUMERIC: tf.zeros([1, self._business_numeric.shape[1]]),
             TASTE: tf.zeros([1, self._taste.shape[1]]),
             CONTENT: tf.zeros([1, self._content.shape[1]]),

@@ -95,6 +95,8 @@ class Executor(base_executor.BaseExecutor):
                 task: dataclasses.asdict(choice) for task, choice in result.choices.items()
             },
             "shrinkages": list(result.shrinkages),
+            # JSON knows no infinity.
+            "covariate_penalty": str(result.covariate_penalty),
             "sizes": result.sizes and dataclasses.asdict(result.sizes),
         }
         with fileio.open(os.path.join(model_run.uri, "history.json"), "w") as file:

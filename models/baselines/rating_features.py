@@ -63,7 +63,7 @@ class RatingFeatures:
         Returns:
           `[num_interactions, num_features]` float32 array.
         """
-        of_users, of_businesses = cross_fit(
+        known = cross_fit(
             interactions,
             self._users.num_rows,
             self._businesses.num_rows,
@@ -74,8 +74,8 @@ class RatingFeatures:
         return self._join(
             interactions.user_rows,
             interactions.business_rows,
-            self._aggregates(of_users, self._shrinkages[0]),
-            self._aggregates(of_businesses, self._shrinkages[1]),
+            self._aggregates(known.user_sums, self._shrinkages[0]),
+            self._aggregates(known.business_sums, self._shrinkages[1]),
         )
 
     def from_all_of(

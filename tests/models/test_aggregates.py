@@ -9,9 +9,11 @@ from models.aggregates import (
     aggregate_features,
     cross_fit,
     rating_columns,
+    shrunken_bias,
     sum_ratings,
 )
 from models.bias import BiasModel, fit_bias
+from models.ridge import Priors
 from models.tables import Interactions
 from models.taste import Taste
 
@@ -47,7 +49,9 @@ class TestSumRatings:
         # One year before the newest, the newest, and half a year before it.
         np.array([0, 31_557_600, 15_778_800]),
     )
-    bias = BiasModel(3.0, np.array([0.5, -0.5, 0.0]), np.array([1.0, -1.0]), 1.0, 1.0)
+    bias = BiasModel(
+        3.0, np.array([0.5, -0.5, 0.0]), np.array([1.0, -1.0]), 1.0, 1.0, Priors.none(3, 2)
+    )
 
     def test_sums_by_hand(self):
         sums = sum_ratings(self.ratings, self.bias)
@@ -119,7 +123,8 @@ class TestCrossFit:
     num_folds, seed = 4, 11
 
     def _fit(self, ratings):
-        return cross_fit(ratings, 6, 5, _SHRINKAGES, self.num_folds, self.seed)
+        known = cross_fit(ratings, 6, 5, _SHRINKAGES, self.num_folds, self.seed)
+        return known.user_sums, known.business_sums
 
     def _folds(self, ratings):
         """Finds which rows share a fold by which sums a change of a row leaves alone."""
@@ -161,10 +166,10 @@ class TestCrossFit:
 
     def test_the_only_rating_of_an_entity_leaves_it_without_ratings(self):
         lone = Interactions(np.array([6]), np.array([5]), np.array([5.0], np.float32))
-        users, businesses = cross_fit(_random_ratings() + lone, 7, 6, _SHRINKAGES, 4, 1)
-        assert not users[-1].any()
-        assert not businesses[-1].any()
-        assert users[:-1, 0].min() > 0
+        known = cross_fit(_random_ratings() + lone, 7, 6, _SHRINKAGES, 4, 1)
+        assert not known.user_sums[-1].any()
+        assert not known.business_sums[-1].any()
+        assert known.user_sums[:-1, 0].min() > 0
 
     @pytest.mark.parametrize("num_ratings", [1, 2])
     def test_hardly_any_ratings(self, num_ratings):
@@ -178,4 +183,33 @@ class TestCrossFit:
         first, again = self._fit(_random_ratings()), self._fit(_random_ratings())
         np.testing.assert_array_equal(first, again)
         other = cross_fit(_random_ratings(), 6, 5, _SHRINKAGES, self.num_folds, self.seed + 1)
-        assert (other[0] != first[0]).any()
+        assert (other.user_sums != first[0]).any()
+
+    def test_priors_come_from_other_folds_as_well(self):
+        ratings = _random_ratings()
+        seen = []
+
+        def fit_priors(others):
+            seen.append(others)
+            return Priors(np.full(6, 0.5), np.arange(5.0) + len(seen), np.zeros(0), 0.0, 0.0)
+
+        known = cross_fit(ratings, 6, 5, _SHRINKAGES, self.num_folds, self.seed, None, fit_priors)
+        # Four folds are four groups: which one a row is in, its prior tells.
+        group = known.business_priors - ratings.business_rows - 1
+        assert sorted(set(group)) == [0, 1, 2, 3]
+        for number, others in enumerate(seen):
+            outside = ratings[group != number]
+            np.testing.assert_array_equal(others.stars, outside.stars)
+            priors = Priors(np.full(6, 0.5), np.arange(5.0) + number + 1, np.zeros(0), 0.0, 0.0)
+            sums = sum_ratings(outside, fit_bias(outside, 6, 5, *_SHRINKAGES, priors=priors))
+            rows = group == number
+            np.testing.assert_allclose(
+                known.user_sums[rows], sums.users[ratings.user_rows[rows]], rtol=1e-5
+            )
+
+
+def test_a_shrunken_bias_lies_between_the_prior_and_the_mean_by_hand():
+    sums = np.zeros([2, NUM_SUMS], np.float32)
+    sums[0, :2] = [4, 2]  # Four ratings that are half a star above; the other entity has none.
+    found = shrunken_bias(sums, np.array([[1.0], [-0.3]], np.float32), 6.0)
+    np.testing.assert_allclose(found[:, 0], [(2 + 6 * 1.0) / 10, -0.3], rtol=1e-6)

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.bias import SHRINKAGE_GRID, BiasModel, choose_shrinkages, fit_bias
+from models.ridge import Priors
 from models.tables import Interactions
 
 
@@ -79,7 +80,9 @@ def test_weight_zero_leaves_a_rating_out():
 
 
 def test_predictions_stay_within_the_range_of_stars():
-    model = BiasModel(3.0, np.array([0.25, 3.0, -3.0]), np.array([0.5]), 1.0, 1.0)
+    model = BiasModel(
+        3.0, np.array([0.25, 3.0, -3.0]), np.array([0.5]), 1.0, 1.0, Priors.none(3, 1)
+    )
     stars = model.rate(np.array([0, 1, 2]), np.array([0, 0, 0]))
     # 3 + .25 + .5; 6.5 and .5 are clipped.
     assert stars.tolist() == [3.75, 5.0, 1.0]
@@ -125,3 +128,12 @@ def test_choice_is_the_best_of_the_grid():
     assert choose_shrinkages(train, held_out, 6, 5, grid) == min(
         errors, key=lambda shrinkages: errors[shrinkages]
     )
+
+
+def test_biases_shrink_to_their_priors_by_hand():
+    # One rating of 5 by user 0; user 1 has none. With the mean 5 the residual is 0 - .6 - .2.
+    priors = Priors(np.array([0.6, -0.4]), np.array([0.2]), np.zeros(0), 0.0, 0.0)
+    model = fit_bias(_ratings((0, 0, 5.0)), 2, 1, 3.0, 1e12, priors=priors)
+    # A quarter of the residual is the user's, the business does not move.
+    np.testing.assert_allclose(model.user_bias, [0.6 - 0.8 / 4, -0.4], atol=1e-6)
+    np.testing.assert_allclose(model.business_bias, [0.2], atol=1e-6)

@@ -8,6 +8,7 @@ from models import towers
 from models.aggregates import NUM_SUMS
 from models.options import ModelOptions
 from models.preprocessing import ATTRIBUTES, CATEGORIES, CITY, NUMERIC
+from models.ridge import Priors
 
 _OPTIONS = ModelOptions(
     embedding_dim=4,
@@ -31,6 +32,9 @@ def _randomise(layer, seed=0):
         variable.assign(rng.normal(scale=0.5, size=variable.shape))
 
 
+_PRIORS = Priors(np.zeros(3), np.zeros(3), np.array([0.3, 0, 0, 0, 0, 0]), 0.1, 0.0)
+
+
 def _query_inputs(batch=3, seed=1):
     rng = np.random.default_rng(seed)
     sums = np.tile(np.array([[4, 2, 3, 2, 1, 6]], np.float32), [batch, 1])
@@ -50,6 +54,7 @@ def _candidate_inputs(rows=(0, 1, 2), categories=((1, 3), (), (0,)), seed=2):
         towers.ROW: tf.constant(rows, tf.int32),
         towers.SUMS: tf.constant(rng.uniform(0, 3, size=(batch, NUM_SUMS)), tf.float32),
         towers.TASTE: tf.constant(rng.normal(size=(batch, 2)), tf.float32),
+        towers.PRIOR: tf.fill([batch, 1], 0.6),
         NUMERIC: tf.constant(rng.normal(size=(batch, 5)), tf.float32),
         towers.CONTENT: tf.constant(rng.normal(size=(batch, 3)), tf.float32),
         CITY: tf.constant([0, 2, 1][:batch]),
@@ -62,7 +67,7 @@ def _candidate_inputs(rows=(0, 1, 2), categories=((1, 3), (), (0,)), seed=2):
 def query_tower():
     tower = towers.QueryTower(
         towers.QueryRetrievalBlock(_OPTIONS),
-        towers.QueryRatingBlock(_OPTIONS, _MEAN_STARS, _SHRINKAGE),
+        towers.QueryRatingBlock(_OPTIONS, _MEAN_STARS, _SHRINKAGE, _PRIORS),
     )
     tower(_query_inputs())
     _randomise(tower)
@@ -136,13 +141,14 @@ class TestPureInnerProduct:
         )
 
     def test_ratings_start_at_the_regularised_biases(self):
-        fresh = towers.QueryRatingBlock(_OPTIONS, _MEAN_STARS, _SHRINKAGE)(_query_inputs())
-        # Mean 3.5 and the shrunken bias 2/(4+4) = .25.
-        np.testing.assert_allclose(fresh[:, -2], 3.75, rtol=1e-6)
+        fresh = towers.QueryRatingBlock(_OPTIONS, _MEAN_STARS, _SHRINKAGE, _PRIORS)(_query_inputs())
+        # The first numeric covariate weighs .3, beside .1; four ratings are half a star above.
+        prior = 0.3 * _query_inputs()[NUMERIC][:, 0] + 0.1
+        np.testing.assert_allclose(fresh[:, -2], 3.5 + (2 + 4 * prior) / (4 + 4), rtol=1e-6)
         inputs = _candidate_inputs()
         inputs[towers.SUMS] = tf.constant([[6.0, -5, 9, 0, 2, 3]] * 3)
         fresh = towers.CandidateRatingBlock(_OPTIONS, _SIZES, _SHRINKAGE)(inputs)
-        np.testing.assert_allclose(fresh[:, -1], -0.5, rtol=1e-6)  # -5/(6+4)
+        np.testing.assert_allclose(fresh[:, -1], (-5 + 4 * 0.6) / (6 + 4), rtol=1e-6)
 
     def test_directions_have_unit_length(self, query_tower, candidate_tower):
         query = query_tower.retrieval(_query_inputs())

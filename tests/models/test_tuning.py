@@ -53,7 +53,8 @@ class TestOpenRecipes:
 
     @pytest.mark.parametrize("told", [0, 3])
     def test_a_value_that_counts_as_false_is_told_as_well(self, told):
-        found = open_recipes(RATING_RECIPES, ModelOptions(taste_dim=told), TrainingOptions())
+        options = TrainingOptions(rating_learning_rate=1e-3)
+        found = open_recipes(RATING_RECIPES, ModelOptions(taste_dim=told), options)
         assert found == [{}]
 
 
@@ -139,6 +140,17 @@ class TestSearch:
         assert trials[-1].recipe == {"x": 3, "y": 1}
         # x up and down from the best start; then y down and up from x = 3, which was better.
         assert tried[3:7] == [(3, 2, 0.1), (0, 2, 0.1), (3, 9, 0.1), (3, 1, 0.1)]
+
+    def test_few_recipes_are_run_whole_and_so_are_their_neighbours(self):
+        tried = []
+
+        def run(recipe, share):
+            tried.append((recipe["x"], share))
+            return -abs(recipe["x"] - 3), None
+
+        trials = search([{"x": 0}, {"x": 2}], {"x": (0, 2, 3)}, run, _FOREVER)
+        assert tried == [(0, 1.0), (2, 1.0), (3, 1.0), (0, 1.0)]
+        assert trials[-1].recipe == {"x": 3}
 
     @pytest.mark.parametrize("count", range(1, 9))
     def test_the_last_trial_is_the_best(self, count):

@@ -8,6 +8,7 @@ from models.bias import fit_bias
 from models.factors import Factors
 from models.options import ModelOptions, Objective
 from models.preprocessing import ATTRIBUTES, CATEGORIES, CITY
+from models.ridge import Priors
 from models.tables import Bag, EntityTable, Interactions
 from models.taste import taste_coordinates
 from models.two_tower import TwoTowerModel
@@ -58,7 +59,15 @@ def _build(**changes) -> TwoTowerModel:
             **changes,
         },
     )
-    bias = fit_bias(_RATINGS, _NUM_USERS, _NUM_BUSINESSES, 2.0, 2.0)
+    rng = np.random.default_rng(4)
+    priors = Priors(
+        rng.normal(size=_NUM_USERS),
+        rng.normal(size=_NUM_BUSINESSES),
+        rng.normal(size=users.numeric.shape[1]),
+        0.2,
+        -0.3,
+    )
+    bias = fit_bias(_RATINGS, _NUM_USERS, _NUM_BUSINESSES, 2.0, 2.0, priors=priors)
     taste = taste_coordinates(_RATINGS, _NUM_USERS, businesses, 1, seed=0)
     directions = np.random.default_rng(1).normal(size=(_NUM_BUSINESSES, 4)).astype(np.float32)
     model = TwoTowerModel(
@@ -85,6 +94,7 @@ def _rating_batch(model):
         "stars": tf.constant(_RATINGS.stars),
         "user_sums": tf.constant(model.sums.users[_RATINGS.user_rows]),
         "business_sums": tf.constant(model.sums.businesses[_RATINGS.business_rows]),
+        "business_priors": tf.gather(model._business_priors, _RATINGS.business_rows),
     }
 
 

@@ -6,10 +6,18 @@ from models.baselines.choosing import rmse
 from models.baselines.rating_neighbours import KNN_ITEM, KNN_USER, RatingNeighbours, Smoothing
 from models.baselines.regularised_bias import BIAS
 from models.bias import BiasModel
+from models.ridge import Priors
 
 
 def _no_bias(num_users, num_businesses) -> BiasModel:
-    return BiasModel(3.0, np.zeros(num_users), np.zeros(num_businesses), 1.0, 1.0)
+    return BiasModel(
+        3.0,
+        np.zeros(num_users),
+        np.zeros(num_businesses),
+        1.0,
+        1.0,
+        Priors.none(num_users, num_businesses),
+    )
 
 
 def test_users_by_hand(make_ratings):

@@ -1,0 +1,222 @@
+"""Linear regression of stars on ids and covariates, and what covariates alone make of a bias."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.sparse
+from scipy.sparse.linalg import LinearOperator, lsmr
+
+from models import features
+from models.tables import EntityTable, Interactions
+
+# Penalties of covariates that are tried when eval ratings choose; at infinity they count nothing.
+PENALTY_GRID = (10.0, 100.0, 1000.0, math.inf)
+# More ratings than these tell the weights of a few hundred covariates no better.
+MAX_PRIOR_RATINGS = 1_000_000
+_PRIOR_STEPS, _PRIOR_TOLERANCE = 60, 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class Priors:
+    """What covariates say of the biases of entities that nobody has rated, or that rated nothing.
+
+    Attributes:
+      users: `[num_users]` float64 array, in stars.
+      businesses: `[num_businesses]` float64 array, in stars.
+      user_weights: `[num_numeric]` float64 array: those of the users' numeric covariates.
+      user_intercept: The prior of a user whose covariates are all 0.
+      business_intercept: The prior of a business without covariates.
+    """
+
+    users: np.ndarray
+    businesses: np.ndarray
+    user_weights: np.ndarray
+    user_intercept: float
+    business_intercept: float
+
+    @classmethod
+    def none(cls, users: int, businesses: int, num_numeric: int = 0) -> "Priors":
+        """Returns priors of 0 for so many users and businesses."""
+        return cls(np.zeros(users), np.zeros(businesses), np.zeros(num_numeric), 0.0, 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class RidgeFit:
+    """Predicts stars as mean + part of the user + part of the business.
+
+    Attributes:
+      mean_stars: Mean rating, in stars.
+      user_parts: `[num_users]` float64 array: id and covariates.
+      business_parts: `[num_businesses]` float64 array, likewise.
+      priors: The covariates' share of the parts.
+    """
+
+    mean_stars: float
+    user_parts: np.ndarray
+    business_parts: np.ndarray
+    priors: Priors
+
+    def rate(self, user_rows: np.ndarray, business_rows: np.ndarray) -> np.ndarray:
+        """Predicts the stars of pairs, `[num_pairs]` float64, within the range of stars."""
+        parts = self.user_parts[user_rows] + self.business_parts[business_rows]
+        return np.clip(self.mean_stars + parts, features.MIN_STARS, features.MAX_STARS)
+
+
+def fit_ridge(
+    interactions: Interactions,
+    users: EntityTable,
+    businesses: EntityTable,
+    penalties: tuple[float, float, float],
+    max_steps: int = 200,
+    tolerance: float = 1e-5,
+) -> RidgeFit:
+    """Minimises Σ (y - μ - xᵀw)² + Σ λ_g w_g², with a penalty λ_g for each group of columns.
+
+    Source: Hoerl and Kennard, "Ridge regression" (1970), with penalties by group; solved by LSMR
+    (Fong and Saunders, 2011) on columns scaled by λ_g^-½.
+
+    Args:
+      interactions: Ratings to learn from.
+      users: All users.
+      businesses: All businesses.
+      penalties: Of users' ids, of businesses' ids and of covariates, over 0.
+      max_steps: Steps of the solver, at most.
+      tolerance: Relative error at which it stops.
+    """
+    of_user, of_business, of_covariate = penalties
+    user_rows, business_rows = interactions.user_rows, interactions.business_rows
+    mean = float(interactions.stars.mean())
+    of_users, of_businesses = (_covariates(table, of_covariate) for table in (users, businesses))
+    # Ids of users, of businesses; covariates of users, of businesses.
+    widths = [users.num_rows, businesses.num_rows, of_users.shape[1], of_businesses.shape[1]]
+    cuts = np.cumsum(widths)[:-1]
+    user_scale, business_scale = of_user**-0.5, of_business**-0.5
+
+    def parts(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        by_user, by_business, by_of_user, by_of_business = np.split(weights, cuts)
+        return (
+            user_scale * by_user + of_users @ by_of_user,
+            business_scale * by_business + of_businesses @ by_of_business,
+        )
+
+    def predict(weights: np.ndarray) -> np.ndarray:
+        user_parts, business_parts = parts(weights)
+        return user_parts[user_rows] + business_parts[business_rows]
+
+    def collect(residuals: np.ndarray) -> np.ndarray:
+        by_user = np.bincount(user_rows, residuals, users.num_rows)
+        by_business = np.bincount(business_rows, residuals, businesses.num_rows)
+        return np.concatenate([
+            user_scale * by_user,
+            business_scale * by_business,
+            of_users.T @ by_user,
+            of_businesses.T @ by_business,
+        ])
+
+    # The rows of the design are never laid out: a rating adds two rows of the tables.
+    design = LinearOperator(
+        (len(interactions), sum(widths)), matvec=predict, rmatvec=collect, dtype=np.float64
+    )
+    target = interactions.stars.astype(np.float64) - mean
+    weights = lsmr(design, target, damp=1.0, atol=tolerance, btol=tolerance, maxiter=max_steps)[0]
+    user_parts, business_parts = parts(weights)
+    _, _, by_of_user, by_of_business = np.split(weights, cuts)
+    scale = of_covariate**-0.5
+    priors = Priors(
+        users=of_users @ by_of_user,
+        businesses=of_businesses @ by_of_business,
+        user_weights=scale * by_of_user[1 : 1 + users.numeric.shape[1]],
+        user_intercept=float(scale * by_of_user[0]),
+        business_intercept=float(scale * by_of_business[0]),
+    )
+    return RidgeFit(mean, user_parts, business_parts, priors)
+
+
+def fit_priors(
+    interactions: Interactions,
+    users: EntityTable,
+    businesses: EntityTable,
+    shrinkages: tuple[float, float],
+    penalty: float,
+    seed: int,
+) -> Priors:
+    """Fits what covariates say of biases, on a sample of very many ratings.
+
+    Args:
+      interactions: Training ratings.
+      users: All users; their numeric covariates count.
+      businesses: All businesses; all their covariates count.
+      shrinkages: Pseudo-counts of users' and businesses' biases.
+      penalty: Of covariates; infinity makes all priors 0.
+      seed: Seed of the sample.
+    """
+    if math.isinf(penalty):
+        return Priors.none(users.num_rows, businesses.num_rows, users.numeric.shape[1])
+    return _fit(_sample(interactions, seed), users, businesses, shrinkages, penalty).priors
+
+
+def choose_penalty(
+    train: Interactions,
+    held_out: Interactions,
+    users: EntityTable,
+    businesses: EntityTable,
+    shrinkages: tuple[float, float],
+    seed: int,
+    grid: Sequence[float] = PENALTY_GRID,
+) -> float:
+    """Chooses the penalty of covariates with the least squared error on held-out ratings.
+
+    Args:
+      train: Ratings to fit on.
+      held_out: Ratings of the eval split; never those of the test split.
+      users: All users.
+      businesses: All businesses.
+      shrinkages: Pseudo-counts of users' and businesses' biases.
+      seed: Seed of the sample of very many ratings.
+      grid: Penalties to try.
+    """
+    train = _sample(train, seed)
+
+    def squared_error(penalty: float) -> float:
+        # Covariates of so high a penalty have no weight, and the solver no overflow.
+        fit = _fit(train, users, businesses, shrinkages, min(penalty, 1e12))
+        predicted = fit.rate(held_out.user_rows, held_out.business_rows)
+        return float(np.square(held_out.stars - predicted).sum())
+
+    return min(grid, key=squared_error)
+
+
+def _fit(interactions, users, businesses, shrinkages, penalty) -> RidgeFit:
+    numeric_only = EntityTable(ids=users.ids, numeric=users.numeric)
+    penalties = (*shrinkages, penalty)
+    return fit_ridge(
+        interactions, numeric_only, businesses, penalties, _PRIOR_STEPS, _PRIOR_TOLERANCE
+    )
+
+
+def _sample(interactions: Interactions, seed: int) -> Interactions:
+    if len(interactions) <= MAX_PRIOR_RATINGS:
+        return interactions
+    rng = np.random.default_rng(seed)
+    return interactions[rng.choice(len(interactions), MAX_PRIOR_RATINGS, replace=False)]
+
+
+def _covariates(table: EntityTable, penalty: float) -> scipy.sparse.csr_matrix:
+    """Lays an entity's covariates side by side, scaled: `[num_rows, num_columns]` sparse.
+
+    An intercept, numbers, categories, and bags as shares: a row's tokens sum to 1.
+    """
+    rows = np.arange(table.num_rows)
+    blocks = [np.ones([table.num_rows, 1]), table.numeric]
+    for key, positions in table.categorical.items():
+        shape = (table.num_rows, table.vocabulary_sizes[key])
+        ones = np.ones(table.num_rows)
+        blocks.append(scipy.sparse.csr_matrix((ones, (rows, positions)), shape))
+    for key, bag in table.bags.items():
+        shape = (table.num_rows, table.vocabulary_sizes[key])
+        shares = np.repeat(1.0 / np.maximum(bag.lengths(), 1), bag.lengths())
+        blocks.append(scipy.sparse.csr_matrix((shares, bag.values, bag.row_splits), shape))
+    columns = [scipy.sparse.csr_matrix(block) for block in blocks]
+    return scipy.sparse.hstack(columns, format="csr") / np.sqrt(penalty)
