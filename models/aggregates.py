@@ -111,10 +111,9 @@ def shrunken_bias(sums: tf.Tensor, prior: tf.Tensor, shrinkage: float) -> tf.Ten
 
 def rating_columns(stars: np.ndarray, residual: np.ndarray, ages_years: np.ndarray) -> np.ndarray:
     """Returns the `[num_ratings, NUM_SUMS]` array whose sums over an entity are its sums."""
-    return np.stack(
-        [np.ones_like(residual), residual, residual**2, stars > 4.5, stars < 1.5, ages_years],
-        axis=1,
-    ).astype(np.float64)
+    columns = [np.ones_like(residual), residual, residual**2, stars > 4.5, stars < 1.5, ages_years]
+    # Laid out column by column, as they are summed.
+    return np.stack([column.astype(np.float64) for column in columns]).T
 
 
 def sum_ratings(
@@ -140,11 +139,14 @@ def sum_ratings(
     def group(rows, residual, others, coordinates, num_rows) -> np.ndarray:
         columns = rating_columns(interactions.stars, residual, ages_years) * weights[:, None]
         sums = [np.bincount(rows, column, num_rows)[:, None] for column in columns.T]
-        for values in (weights, weights * residual):
-            shape = (num_rows, len(coordinates))
-            matrix = scipy.sparse.csr_matrix((values.astype(np.float32), (rows, others)), shape)
-            sums.append(matrix @ coordinates)
-        return np.concatenate(sums, axis=1).astype(np.float32)
+        if coordinates.shape[1]:
+            order = np.argsort(rows, kind="stable")
+            splits = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=num_rows))])
+            for values in (weights, weights * residual):
+                data = (values[order].astype(np.float32), others[order], splits)
+                matrix = scipy.sparse.csr_matrix(data, shape=(num_rows, len(coordinates)))
+                sums.append(matrix @ coordinates)
+        return np.concatenate(sums, axis=1, dtype=np.float32, casting="same_kind")
 
     return RatingSums(
         users=group(
@@ -211,12 +213,15 @@ def cross_fit(
     user_sums = np.zeros([len(interactions), user_dim], np.float32)
     business_sums = np.zeros([len(interactions), business_dim], np.float32)
     business_priors = np.zeros(len(interactions), np.float32)
+    # By user, so that sums by user, of whom there are the most, go through memory in order.
+    order = np.argsort(interactions.user_rows, kind="stable")
+    interactions, fold = interactions[order], fold[order]
     for group in range(min(num_folds, _PRIOR_GROUPS)):
         # Weights of covariates move little from fold to fold: some folds share them.
         apart = fold % _PRIOR_GROUPS == group
         priors = fit_priors(interactions[~apart]) if fit_priors and not apart.all() else None
         if priors is not None:
-            business_priors[apart] = priors.businesses[interactions.business_rows[apart]]
+            business_priors[order[apart]] = priors.businesses[interactions.business_rows[apart]]
         for held_out in range(group, num_folds, _PRIOR_GROUPS):
             inside = fold == held_out
             if not inside.any() or inside.all():
@@ -224,6 +229,7 @@ def cross_fit(
             others = interactions[~inside]
             bias = fit_bias(others, num_users, num_businesses, *shrinkages, priors=priors)
             sums = sum_ratings(others, bias, taste=taste)
-            user_sums[inside] = sums.users[interactions.user_rows[inside]]
-            business_sums[inside] = sums.businesses[interactions.business_rows[inside]]
+            places = order[inside]
+            user_sums[places] = sums.users[interactions.user_rows[inside]]
+            business_sums[places] = sums.businesses[interactions.business_rows[inside]]
     return CrossFitted(user_sums, business_sums, business_priors)

@@ -74,19 +74,26 @@ def fit_bias(
       priors: What the biases are pulled to; 0 by default.
     """
     users, businesses = interactions.user_rows, interactions.business_rows
-    weights = np.ones(len(interactions)) if weights is None else weights.astype(np.float64)
     mean = float(np.average(interactions.stars, weights=weights))
     priors = priors or Priors.none(num_users, num_businesses)
     centred = interactions.stars.astype(np.float64) - mean
     centred -= priors.users[users] + priors.businesses[businesses]
+
+    def total(rows: np.ndarray, values: np.ndarray, num_rows: int) -> np.ndarray:
+        return np.bincount(rows, values if weights is None else weights * values, num_rows)
+
+    # What remains of a side's totals without the other side's biases: fewer passes over the ratings
+    # than to take the biases off each of them.
+    user_total = total(users, centred, num_users)
+    business_total = total(businesses, centred, num_businesses)
     user_norm = np.bincount(users, weights, num_users) + user_shrinkage
     business_norm = np.bincount(businesses, weights, num_businesses) + business_shrinkage
     user_bias, business_bias = np.zeros(num_users), np.zeros(num_businesses)
     for _ in range(num_sweeps):
-        residual = weights * (centred - user_bias[users])
-        business_bias = np.bincount(businesses, residual, num_businesses) / business_norm
-        residual = weights * (centred - business_bias[businesses])
-        user_bias = np.bincount(users, residual, num_users) / user_norm
+        of_users = total(businesses, user_bias[users], num_businesses)
+        business_bias = (business_total - of_users) / business_norm
+        of_businesses = total(users, business_bias[businesses], num_users)
+        user_bias = (user_total - of_businesses) / user_norm
     return BiasModel(
         mean,
         priors.users + user_bias,

@@ -93,7 +93,13 @@ def _rank_groups(scores: np.ndarray, k: int) -> np.ndarray:
             "training.retrieval_learning_rate."
         )
     bounds = np.partition(maxima, num_groups - k, axis=1)[:, num_groups - k, None]
-    query, group = np.nonzero(maxima >= bounds)
+    chosen = maxima >= bounds
+    if np.count_nonzero(chosen) > k * num_queries:
+        # Of groups that tie at the bound, the first are enough: each has a member with that score.
+        tied = maxima == bounds
+        missing = k - np.count_nonzero(chosen & ~tied, axis=1)[:, None]
+        chosen &= ~tied | (np.cumsum(tied, axis=1) <= missing)
+    query, group = np.nonzero(chosen)
     members = scores[query, :, group]
     place, member = np.nonzero(members >= bounds[query])
     # They come by query and row, which the sort, a stable one, leaves so among equal scores.
