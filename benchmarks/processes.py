@@ -29,12 +29,13 @@ class Usage:
     tree_peak_mb: float
 
 
-def run(module: str, *arguments: object) -> Usage:
-    """Runs `python -m MODULE ARGUMENTS` on one thread a library.
+def run(module: str, *arguments: object, num_threads: int = 1) -> Usage:
+    """Runs `python -m MODULE ARGUMENTS`.
 
     Args:
       module: The module.
       arguments: Its command line.
+      num_threads: Threads of each library.
 
     Raises:
       CalledProcessError: If it fails.
@@ -47,7 +48,7 @@ def run(module: str, *arguments: object) -> Usage:
         "TF_NUM_INTEROP_THREADS",
     )
     fixed = {"PYTHONWARNINGS": "ignore", "TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "1"}
-    environment = {**os.environ, **dict.fromkeys(threads, "1"), **fixed}
+    environment = {**os.environ, **dict.fromkeys(threads, str(num_threads)), **fixed}
     command = [sys.executable, "-m", module, *map(str, arguments)]
     start = time.perf_counter()
     process = subprocess.Popen(command, env=environment)

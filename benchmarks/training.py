@@ -12,7 +12,7 @@ from benchmarks import processes
 NUM_USERS, NUM_BUSINESSES, NUM_PAIRS = 32_000, 38_000, 1_200_000
 NUM_TEST_PAIRS_A_USER = 10
 NUM_TURNS = 3
-_PROGRAMS = "benchmarks.training_programs"
+_PROGRAMS, _FULL = "benchmarks.training_programs", "benchmarks.training_full"
 # By task and program, how long a run is: in steps; in users or, for the last two, test pairs.
 LENGTHS = {
     "retrieval": {"ours": 60, "textbook": 40},
@@ -37,7 +37,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="size of the data, at most 1")
     parser.add_argument("--turns", type=int, default=NUM_TURNS, help="runs of each program")
     parser.add_argument("--only", choices=[*LENGTHS, "evaluation"], help="one of the comparisons")
+    parser.add_argument(
+        "--full",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="the whole trainer on data of Yelp's size (times --scale), on all cores; training "
+        "options may be set",
+    )
     options = parser.parse_args(arguments or [])
+    if options.full is not None:
+        _run_full(options.scale, options.full)
+        return
     sizes = [round(n * options.scale) for n in (NUM_USERS, NUM_BUSINESSES, NUM_PAIRS)]
     with tempfile.TemporaryDirectory(prefix="training-") as directory:
         data = os.path.join(directory, "data.npz")
@@ -48,6 +58,25 @@ def main(arguments: list[str] | None = None) -> None:
                 _compare_training(task, data, options.turns)
         if options.only in (None, "evaluation"):
             _compare_evaluation(data, sizes[0], options.turns)
+
+
+def _run_full(scale: float, settings: list[str]) -> None:
+    """Prints what the whole trainer takes; its own log says what each part does."""
+    with tempfile.TemporaryDirectory(prefix="training-") as directory:
+        report = os.path.join(directory, "report.json")
+        cores = len(os.sched_getaffinity(0))
+        processes.run(_FULL, scale, report, *settings, num_threads=cores)
+        with open(report) as file:
+            run = json.load(file)
+    _print_row("trainer", "ratings", "wall s", "CPU s", "MB peak", "eval")
+    _print_row(
+        "ours",
+        f"{run['ratings']:,}",
+        f"{run['wall_seconds']:.0f}",
+        f"{run['cpu_seconds']:.0f}",
+        f"{run['peak_mb']:,.0f}",
+        ", ".join(f"{task} {score:.4f}" for task, score in run["scores"].items()),
+    )
 
 
 def _compare_training(task: str, data: str, num_turns: int) -> None:

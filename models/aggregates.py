@@ -215,21 +215,21 @@ def cross_fit(
     business_priors = np.zeros(len(interactions), np.float32)
     # By user, so that sums by user, of whom there are the most, go through memory in order.
     order = np.argsort(interactions.user_rows, kind="stable")
-    interactions, fold = interactions[order], fold[order]
+    ordered, ordered_fold = interactions[order], fold[order]
     for group in range(min(num_folds, _PRIOR_GROUPS)):
         # Weights of covariates move little from fold to fold: some folds share them.
         apart = fold % _PRIOR_GROUPS == group
         priors = fit_priors(interactions[~apart]) if fit_priors and not apart.all() else None
         if priors is not None:
-            business_priors[order[apart]] = priors.businesses[interactions.business_rows[apart]]
+            business_priors[apart] = priors.businesses[interactions.business_rows[apart]]
         for held_out in range(group, num_folds, _PRIOR_GROUPS):
-            inside = fold == held_out
+            inside = ordered_fold == held_out
             if not inside.any() or inside.all():
                 continue
-            others = interactions[~inside]
+            others = ordered[~inside]
             bias = fit_bias(others, num_users, num_businesses, *shrinkages, priors=priors)
             sums = sum_ratings(others, bias, taste=taste)
             places = order[inside]
-            user_sums[places] = sums.users[interactions.user_rows[inside]]
-            business_sums[places] = sums.businesses[interactions.business_rows[inside]]
+            user_sums[places] = sums.users[ordered.user_rows[inside]]
+            business_sums[places] = sums.businesses[ordered.business_rows[inside]]
     return CrossFitted(user_sums, business_sums, business_priors)

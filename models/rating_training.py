@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from models import features
-from models.aggregates import CrossFitted, RatingSums, cross_fit, sum_ratings
+from models.aggregates import NUM_SUMS, CrossFitted, RatingSums, cross_fit, sum_ratings
 from models.bias import fit_bias
 from models.factors import Factors, fit_factors
 from models.optimizers import DenseAdam, WeightAverage
@@ -73,6 +73,24 @@ class RatingData:
         )
         bias = fit_bias(interactions, *sizes, *shrinkages, priors=priors_of(interactions))
         return cls(interactions, known, sum_ratings(interactions, bias, taste=taste))
+
+    def without_taste(self) -> "RatingData":
+        """Returns the same ratings and sums, without what is along coordinates."""
+        bias = self.sums.bias
+        return RatingData(
+            self.interactions,
+            dataclasses.replace(
+                self.known,
+                user_sums=self.known.user_sums[:, :NUM_SUMS],
+                business_sums=self.known.business_sums[:, :NUM_SUMS],
+            ),
+            RatingSums(
+                self.sums.users[:, :NUM_SUMS],
+                self.sums.businesses[:, :NUM_SUMS],
+                bias,
+                Taste.none(len(bias.user_bias), len(bias.business_bias)),
+            ),
+        )
 
 
 class RatingLoop(TrainingLoop):

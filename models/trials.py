@@ -313,6 +313,8 @@ class Fit:
 
     def _rating_data(self, taste_dim: int) -> RatingData:
         if taste_dim not in self._ratings:
+            if not taste_dim and self._ratings:
+                return next(iter(self._ratings.values())).without_taste()
             data = RatingData.prepare(
                 self._interactions,
                 self._star.users,
