@@ -113,7 +113,10 @@ class TestBuildTables:
         # Weight 1/√(count + 1), as the history's power is .5.
         np.testing.assert_allclose(tables.history_weights, (counts + 1) ** -0.5, rtol=1e-6)
         assert tables.business_bias.shape == counts.shape
-        assert tables.business_bias[counts == 0].tolist() == [0.0, 0.0]
+        # Who has no ratings has what covariates say.
+        priors = trained.model.sums.bias.priors.businesses[counts == 0]
+        np.testing.assert_allclose(tables.business_bias[counts == 0], priors, rtol=1e-6)
+        assert len(priors) == 2
 
     @pytest.mark.parametrize(
         ("objective", "retrieval", "rating"),

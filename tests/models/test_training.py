@@ -155,7 +155,7 @@ class TestRuns:
             queries[eval_set.user_rows, block:] * candidates[eval_set.business_rows, block:]
         ).sum(axis=1)
         error = np.sqrt(np.mean((np.clip(stars, 1, 5) - eval_set.stars) ** 2))
-        (trial,) = tiny_run.choices["rating"].trials
+        trial = tiny_run.choices["rating"].trials[-1]
         if tiny_run.choices["rating"].factor_weight:
             assert error < -trial["score"] + 1e-6
         else:
