@@ -6,7 +6,9 @@ rows that were held out, aggregates come from all training ratings.
 """
 
 import dataclasses
-from collections.abc import Callable
+import math
+import tempfile
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import scipy.sparse
@@ -109,11 +111,16 @@ def shrunken_bias(sums: tf.Tensor, prior: tf.Tensor, shrinkage: float) -> tf.Ten
     return (total + shrinkage * prior) / (count + shrinkage)
 
 
-def rating_columns(stars: np.ndarray, residual: np.ndarray, ages_years: np.ndarray) -> np.ndarray:
-    """Returns the `[num_ratings, NUM_SUMS]` array whose sums over an entity are its sums."""
-    columns = [np.ones_like(residual), residual, residual**2, stars > 4.5, stars < 1.5, ages_years]
-    # Laid out column by column, as they are summed.
-    return np.stack([column.astype(np.float64) for column in columns]).T
+def rating_columns(
+    stars: np.ndarray, residual: np.ndarray, ages_years: np.ndarray
+) -> Iterator[np.ndarray]:
+    """Yields `NUM_SUMS` columns, `[num_ratings]`, whose sums over an entity are its sums."""
+    yield np.ones_like(residual)
+    yield residual
+    yield residual**2
+    yield stars > 4.5
+    yield stars < 1.5
+    yield ages_years
 
 
 def sum_ratings(
@@ -137,8 +144,8 @@ def sum_ratings(
     ages_years = interactions.ages_years()
 
     def group(rows, residual, others, coordinates, num_rows) -> np.ndarray:
-        columns = rating_columns(interactions.stars, residual, ages_years) * weights[:, None]
-        sums = [np.bincount(rows, column, num_rows)[:, None] for column in columns.T]
+        columns = rating_columns(interactions.stars, residual, ages_years)
+        sums = [np.bincount(rows, column * weights, num_rows)[:, None] for column in columns]
         if coordinates.shape[1]:
             order = np.argsort(rows, kind="stable")
             splits = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=num_rows))])
@@ -192,6 +199,7 @@ def cross_fit(
     seed: int,
     taste: Taste | None = None,
     fit_priors: Callable[[Interactions], Priors] | None = None,
+    max_bytes: float = math.inf,
 ) -> CrossFitted:
     """Sums, for each training row, the ratings of its user and business in the other folds.
 
@@ -204,14 +212,17 @@ def cross_fit(
       seed: Seed of the assignment of rows to folds.
       taste: Taste coordinates of both sides; none by default.
       fit_priors: Fits the priors of biases on some of the ratings; all 0 by default.
+      max_bytes: What the sums may take of memory; more lie in a temporary file, without a name,
+        that is gone with the arrays.
     """
     taste = taste or Taste.none(num_users, num_businesses)
     fold = np.random.default_rng(seed).integers(num_folds, size=len(interactions))
     user_dim, business_dim = (
         NUM_SUMS + 2 * side.shape[1] for side in (taste.businesses, taste.users)
     )
-    user_sums = np.zeros([len(interactions), user_dim], np.float32)
-    business_sums = np.zeros([len(interactions), business_dim], np.float32)
+    on_disk = 4 * len(interactions) * (user_dim + business_dim) > max_bytes
+    user_sums = _zeros(len(interactions), user_dim, on_disk)
+    business_sums = _zeros(len(interactions), business_dim, on_disk)
     business_priors = np.zeros(len(interactions), np.float32)
     # By user, so that sums by user, of whom there are the most, go through memory in order.
     order = np.argsort(interactions.user_rows, kind="stable")
@@ -233,3 +244,12 @@ def cross_fit(
             user_sums[places] = sums.users[ordered.user_rows[inside]]
             business_sums[places] = sums.businesses[ordered.business_rows[inside]]
     return CrossFitted(user_sums, business_sums, business_priors)
+
+
+def _zeros(num_rows: int, dim: int, on_disk: bool) -> np.ndarray:
+    """Makes a float32 array of zeros; on disk it is the system's page cache that holds its rows."""
+    if not on_disk:
+        return np.zeros([num_rows, dim], np.float32)
+    with tempfile.TemporaryFile() as file:
+        # The map lives on when the file is closed, and the file on disk as long as the map.
+        return np.memmap(file, np.float32, "w+", shape=(num_rows, dim))

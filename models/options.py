@@ -141,6 +141,8 @@ class TrainingOptions(Options):
       tuning_seconds: How long trials of what is `auto` may take, a task; the first always runs.
       num_evaluations: How often a run looks at the eval split.
       eval_users: Users of the eval split whose lists are ranked at each look, at most.
+      max_memory_gb: What the rating sums of all training rows may take of memory, in 10⁹ bytes;
+        more lie in a temporary file.
       warm_start: Whether training starts from the latest blessed model, and leaves behind what
         a later one needs to start from this.
       checkpoint_seconds: How often a run is saved, for the case that it is killed.
@@ -163,6 +165,7 @@ class TrainingOptions(Options):
     tuning_seconds: Weight = 300.0
     num_evaluations: Count = 8
     eval_users: Count = 5_000
+    max_memory_gb: Weight = 4.0
     warm_start: Annotated[bool, pydantic.Field(strict=True)] = False
     checkpoint_seconds: Weight = 60.0
     seed: Seed = 0

@@ -69,7 +69,14 @@ class RatingData:
             return fit_priors(ratings, users, businesses, shrinkages, penalty, seed)
 
         known = cross_fit(
-            interactions, *sizes, shrinkages, options.num_folds, seed, taste, priors_of
+            interactions,
+            *sizes,
+            shrinkages,
+            options.num_folds,
+            seed,
+            taste,
+            priors_of,
+            options.max_memory_gb * 1e9,
         )
         bias = fit_bias(interactions, *sizes, *shrinkages, priors=priors_of(interactions))
         return cls(interactions, known, sum_ratings(interactions, bias, taste=taste))

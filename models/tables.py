@@ -5,7 +5,7 @@ gathered by row number, so that no join is ever written.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -209,15 +209,20 @@ def read_columns(files: Sequence[str], spec: Mapping[str, object]) -> dict[str, 
     Returns:
       By key, an array with one row an Example, or a `Bag` for a ragged feature.
     """
-    kind = "GZIP" if files and files[0].endswith(".gz") else ""
-    batches: list[dict] = []
-    if files:
-        dataset = tf.data.TFRecordDataset(sorted(files), compression_type=kind)
-        dataset = dataset.batch(_BATCH_ROWS).map(
-            lambda batch: tf.io.parse_example(batch, dict(spec)), num_parallel_calls=2
-        )
-        batches = list(dataset.prefetch(2))
+    batches = list(_batches(files, spec))
     return {key: _concatenate([batch[key] for batch in batches], spec[key]) for key in spec}
+
+
+def _batches(files: Sequence[str], spec: Mapping[str, object]) -> Iterator[dict[str, Any]]:
+    """Yields tensors of some thousand Examples at a time."""
+    if not files:
+        return
+    kind = "GZIP" if files[0].endswith(".gz") else ""
+    dataset = tf.data.TFRecordDataset(sorted(files), compression_type=kind)
+    dataset = dataset.batch(_BATCH_ROWS).map(
+        lambda batch: tf.io.parse_example(batch, dict(spec)), num_parallel_calls=2
+    )
+    yield from dataset.prefetch(2)
 
 
 def _concatenate(parts: list, feature: object) -> np.ndarray | Bag:
@@ -312,7 +317,10 @@ def postings(tokens: Bag, rows: np.ndarray) -> dict[bytes, np.ndarray]:
 
 
 def read_interactions(files: Sequence[str], users: IdIndex, businesses: IdIndex) -> Interactions:
-    """Reads interactions and replaces their ids by row numbers.
+    """Reads interactions in a stream and replaces their ids by row numbers.
+
+    The ids of millions of ratings would take ten times as much memory as their rows: no more than
+    a few thousand are there at any time.
 
     Args:
       files: TFRecord files of one split.
@@ -322,29 +330,26 @@ def read_interactions(files: Sequence[str], users: IdIndex, businesses: IdIndex)
     Raises:
       InputError: If an interaction names a user or business that its table lacks.
     """
-    columns = read_columns(
-        files,
-        {
-            features.USER_ID: tf.io.FixedLenFeature([], tf.string),
-            features.BUSINESS_ID: tf.io.FixedLenFeature([], tf.string),
-            features.STARS: tf.io.FixedLenFeature([], tf.float32),
-            features.TIMESTAMP_SECONDS: tf.io.FixedLenFeature([], tf.int64),
-        },
-    )
-    rows = {
-        features.USER_ID: users.rows(columns[features.USER_ID]),
-        features.BUSINESS_ID: businesses.rows(columns[features.BUSINESS_ID]),
+    spec = {
+        features.USER_ID: tf.io.FixedLenFeature([], tf.string),
+        features.BUSINESS_ID: tf.io.FixedLenFeature([], tf.string),
+        features.STARS: tf.io.FixedLenFeature([], tf.float32),
+        features.TIMESTAMP_SECONDS: tf.io.FixedLenFeature([], tf.int64),
     }
-    for key, found in rows.items():
-        if (found < 0).any():
-            missing = columns[key][found < 0][0].decode("utf-8", "replace")
-            raise InputError(
-                f"Expected every {key} of the interactions in its table; got {missing!r}, which "
-                "is not there. Run the ingestion again: it gives every such id a row."
-            )
-    return Interactions(
-        rows[features.USER_ID],
-        rows[features.BUSINESS_ID],
-        columns[features.STARS],
-        columns[features.TIMESTAMP_SECONDS],
-    )
+    columns: list[list[np.ndarray]] = [
+        [np.zeros(0, kind)] for kind in (np.int32, np.int32, np.float32, np.int64)
+    ]
+    for batch in _batches(files, spec):
+        values = {key: value.numpy() for key, value in batch.items()}
+        for key, index in ((features.USER_ID, users), (features.BUSINESS_ID, businesses)):
+            rows = index.rows(values[key])
+            if (rows < 0).any():
+                missing = values[key][rows < 0][0].decode("utf-8", "replace")
+                raise InputError(
+                    f"Expected every {key} of the interactions in its table; got {missing!r}, "
+                    "which is not there. Run the ingestion again: it gives every such id a row."
+                )
+            values[key] = rows
+        for column, key in zip(columns, spec, strict=True):
+            column.append(values[key])
+    return Interactions(*(np.concatenate(column) for column in columns))

@@ -1,6 +1,7 @@
 """The command line as users meet it: real processes, exit codes, messages."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -116,7 +117,7 @@ def test_unusable_reviews_stop_the_run_in_one_line(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_where_it_stood(run, tmp_path):
+def test_a_killed_run_goes_on_where_it_stood(run, tmp_path, caplog):
     """Kills a run within Trainer and the next one after it; the third goes on and trusts no halves.
 
     The fourth run starts training from what the third has pushed; the model that was blessed before
@@ -124,6 +125,8 @@ def test_a_killed_run_goes_on_where_it_stood(run, tmp_path):
 
     A copy of an earlier run's metadata spares the ingestion; training is new to it.
     """
+    from pipeline import config, local_runner
+
     root = tmp_path / "root"
     root.mkdir()
     shutil.copy(run.root / "metadata.sqlite", root)
@@ -165,11 +168,16 @@ def test_a_killed_run_goes_on_where_it_stood(run, tmp_path):
     assert "going on with rating-" in log
     assert "a cold start: the latest blessed model was trained without training.warm_start" in log
     assert not (root / "checkpoints").exists()
-    third = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert third.returncode == 0, third.stderr
-    log = (root / "logs" / "run.log").read_text(encoding="utf-8").removeprefix(log)
-    assert "trying a start from the latest blessed model" in log
-    assert "starts cold" not in log
+    # In this process, which has TFX already.
+    caplog.set_level(logging.INFO, "t2rec")
+    report = local_runner.run(
+        config.load_config(None, settings), str(run.data), local_runner.Root(str(root))
+    )
+    assert report["blessing"]["blessed"] is True
+    assert "trying a start from the latest blessed model" in caplog.text
+    assert "starts cold" not in caplog.text
+    for choice in report["training"]["choices"].values():
+        assert choice["trials"][0]["recipe"]["warm_start"] is True
 
 
 @pytest.mark.slow

@@ -132,6 +132,12 @@ def parse_rows(spec, rows) -> dict:
 
 
 @pytest.fixture(scope="session")
+def make_graph():
+    """`analyse`, for tests with rows of their own."""
+    return analyse
+
+
+@pytest.fixture(scope="session")
 def parse():
     """`parse_rows`, for tests."""
     return parse_rows

@@ -34,7 +34,7 @@ def test_columns_by_hand():
         np.array([5.0, 1.0, 4.0]), np.array([0.5, -2.0, 0.0]), np.array([2.0, 0.0, 0.5])
     )
     # Count, residual, its square, is it five stars, is it one, age.
-    assert columns.tolist() == [
+    assert np.stack(list(columns), axis=1).tolist() == [
         [1, 0.5, 0.25, 1, 0, 2],
         [1, -2.0, 4.0, 0, 1, 0],
         [1, 0, 0, 0, 0, 0.5],
@@ -178,6 +178,18 @@ class TestCrossFit:
         assert users.shape == businesses.shape == (num_ratings, NUM_SUMS)
         assert np.isfinite(users).all()
         assert (users[:, 0] < num_ratings).all()
+
+    def test_beyond_the_memory_sums_lie_on_disk(self):
+        taste = Taste(np.ones((6, 2), np.float32), np.ones((5, 3), np.float32))
+        arguments = (_random_ratings(), 6, 5, _SHRINKAGES, self.num_folds, self.seed, taste)
+        # 60 ratings: 12 columns of a user's sums and 10 of a business's, 4 bytes each.
+        in_memory = cross_fit(*arguments, max_bytes=60 * 22 * 4)
+        on_disk = cross_fit(*arguments, max_bytes=60 * 22 * 4 - 1)
+        for name in ("user_sums", "business_sums"):
+            one, other = getattr(in_memory, name), getattr(on_disk, name)
+            assert not isinstance(one, np.memmap)
+            assert isinstance(other, np.memmap)
+            np.testing.assert_array_equal(one, other)
 
     def test_the_same_seed_gives_the_same_folds(self):
         first, again = self._fit(_random_ratings()), self._fit(_random_ratings())

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from models import features
-from models.preprocessing import ATTRIBUTES, CATEGORIES, CITY, MAX_Z_SCORE, NUMERIC
+from models.preprocessing import (
+    ATTRIBUTES,
+    CATEGORIES,
+    CITY,
+    MAX_Z_SCORE,
+    NUMERIC,
+    preprocess_businesses,
+)
 from models.query_encoder import USER_COVARIATES
 
 # The z-score of the largest of three evenly spaced values: 1/√(2/3).
@@ -174,3 +181,17 @@ class TestBusinesses:
         (position,) = layer(parse(business_graph.spec, raw))[ATTRIBUTES].values.numpy()
         # The trainer's tables have one position more than the vocabulary.
         assert 0 <= position <= business_graph.output.vocabulary_size_by_name(ATTRIBUTES)
+
+
+def test_an_infinite_number_is_as_good_as_none(tmp_path_factory, make_graph):
+    """It would make the mean infinite, and the whole column with it say nothing."""
+    raw = [
+        {features.BUSINESS_ID: [b"%d" % row], features.BUSINESS_LATITUDE_DEGREES: [latitude]}
+        for row, latitude in enumerate((10.0, 20.0, float("inf"), float("nan")))
+    ]
+    folder = tmp_path_factory.mktemp("infinite")
+    analysed = make_graph(folder, "businesses", preprocess_businesses, raw)
+    found = np.array([analysed.rows[b"%d" % row][NUMERIC] for row in range(4)])
+    # Mean 15 and deviation 5 of what is known; the flag says what is not.
+    np.testing.assert_allclose(found[:, 0], [-1, 1, 0, 0], atol=1e-6)
+    np.testing.assert_array_equal(found[:, 5], [1, 1, 0, 0])
