@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from models.sizing import choose_sizes, growth
+from models.sizing import ANCHOR_WIDTH, choose_sizes, growth
 from models.theory.experiments import QUICK, Experiment, Report, table
 from models.theory.figures import Figure
 from models.theory.power_laws import fit_power_law
@@ -241,7 +241,7 @@ def sensitivity_table() -> str:
     """Returns a Markdown table of widths by ratings, dimension and smoothness."""
     betas = (0.5, 1.0, 2.0, 4.0, 8.0)
     lines = [
-        [f"{num:,}", str(dim), *(f"{64 * growth(num, dim, beta):.0f}" for beta in betas)]
+        [f"{num:,}", str(dim), *(f"{ANCHOR_WIDTH * growth(num, dim, beta):.0f}" for beta in betas)]
         for num in (10_000, 80_000, 1_000_000)
         for dim in (2, 8)
     ]

@@ -94,7 +94,7 @@ def fit_towers(world: World, width: int, rating_dim: int, seed: int) -> Fitted:
         error = squared_error(model, world.eval)
         return -error, {"mse": error}
 
-    looks = loop.fit(loop.num_steps, loop.num_steps, _NUM_LOOKS, measure)
+    looks = loop.fit(loop.num_steps, loop.num_steps, _NUM_LOOKS, measure).looks
     best = max(looks, key=lambda look: look.score)
     return Fitted(
         excess_risk=squared_error(model, world.test),
