@@ -128,6 +128,10 @@ def build_parser() -> argparse.ArgumentParser:
     theory.add_argument(
         "--out", metavar="DIR", required=True, help="where results go; a killed run goes on there"
     )
+    theory.add_argument(
+        "--runs", metavar="ROOT", nargs="+", default=[],
+        help="roots of finished runs on one data set: compare there, too",
+    )  # fmt: skip
     theory.add_argument("--jobs", metavar="N", type=int, default=2, help="processes")
     theory.set_defaults(command=_theory)
 
@@ -287,14 +291,14 @@ def _any_user(model: str) -> str:
 
 
 def _theory(args: argparse.Namespace) -> int:
+    if args.jobs < 1:
+        raise ConfigError(f"Expected --jobs of at least 1; got {args.jobs}. Give 1 or more.")
     from models.theory import program
     from pipeline import progress
 
-    if args.jobs < 1:
-        raise ConfigError(f"Expected --jobs of at least 1; got {args.jobs}. Give 1 or more.")
     progress.show_details()
     names = [args.experiment] if args.experiment else experiments.NAMES
-    console.say(program.run_experiments(names, args.profile, args.out, args.jobs))
+    console.say(program.run_experiments(names, args.profile, args.out, args.jobs, args.runs))
     return DONE
 
 

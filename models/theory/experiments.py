@@ -1,6 +1,8 @@
 """What an experiment is: cells that run on their own, and a report on what came of them."""
 
 import dataclasses
+import math
+import statistics
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -52,3 +54,14 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Returns a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def mean_and_error(values: Sequence[float]) -> str:
+    """Formats a mean with its standard error over repetitions; what is not a number is left out."""
+    kept = [value for value in values if not math.isnan(value)]
+    if not kept:
+        return ""
+    mean = f"{statistics.mean(kept):.4f}"
+    if len(kept) < 2:
+        return mean
+    return f"{mean} ({statistics.stdev(kept) / math.sqrt(len(kept)):.4f})"

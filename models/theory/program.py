@@ -12,6 +12,7 @@ from importlib import metadata
 from typing import Any
 
 from models.errors import InputError
+from models.theory import finished_runs
 from models.theory.experiments import NAMES, Experiment
 from models.theory.figures import draw
 from models.theory.manifolds import DIMENSION
@@ -24,10 +25,13 @@ _LOG = logging.getLogger("t2rec")
 EXPERIMENTS: Mapping[str, Experiment] = dict(
     zip(NAMES, (RATE, AMBIENT, WIDTH, COMPARE, LIMITS, DIMENSION), strict=True)
 )
+_RUNS_FILE = "runs.csv"
 _PACKAGES = ("tensorflow", "tf-keras", "numpy", "scikit-dimension", "scikit-surprise", "matplotlib")
 
 
-def run_experiments(names: Sequence[str], profile: str, out_dir: str, num_jobs: int) -> str:
+def run_experiments(
+    names: Sequence[str], profile: str, out_dir: str, num_jobs: int, runs: Sequence[str] = ()
+) -> str:
     """Runs experiments, or what an earlier run has left of them.
 
     Args:
@@ -35,15 +39,18 @@ def run_experiments(names: Sequence[str], profile: str, out_dir: str, num_jobs: 
       profile: `quick` or `full`.
       out_dir: Where results go: `NAME.csv`, `NAME.png`, `summary.md`, `versions.json`.
       num_jobs: Processes, each on one thread.
+      runs: Roots of finished runs on one data set, to compare on: `runs.csv`.
 
     Returns:
       The summary: Markdown.
 
     Raises:
-      InputError: If the folder holds results of the other profile.
+      InputError: If the folder holds results of the other profile, or a root no finished run.
     """
     os.makedirs(out_dir, exist_ok=True)
     _check_profile(out_dir, profile)
+    if runs:
+        _take_runs(out_dir, finished_runs.read_runs(runs))
     with concurrent.futures.ProcessPoolExecutor(
         num_jobs, multiprocessing.get_context("spawn"), _take_one_thread
     ) as pool:
@@ -53,6 +60,16 @@ def run_experiments(names: Sequence[str], profile: str, out_dir: str, num_jobs: 
             results = Results(path, experiment.keys, experiment.values)
             _run_cells(name, experiment, profile, results, pool)
     return _summarise(out_dir, profile)
+
+
+def _take_runs(out_dir: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keeps what finished runs have measured, in place of what was there."""
+    path = os.path.join(out_dir, _RUNS_FILE)
+    if os.path.exists(path):
+        os.remove(path)
+    results = Results(path, finished_runs.KEYS, finished_runs.VALUES)
+    for row in rows:
+        results.add(row)
 
 
 def _take_one_thread() -> None:
@@ -124,6 +141,12 @@ def _summarise(out_dir: str, profile: str) -> str:
         if report.figure:
             draw(report.figure, os.path.join(out_dir, f"{name}.png"))
             parts.append(f"![{report.figure.title}]({name}.png)\n")
+    path = os.path.join(out_dir, _RUNS_FILE)
+    if os.path.exists(path):
+        results = Results(path, finished_runs.KEYS, finished_runs.VALUES)
+        num_runs = len({row["run"] for row in results.rows})
+        parts.append(f"## The same comparison in {num_runs} runs of the pipeline\n")
+        parts.append(finished_runs.report_runs(results.rows))
     text = "\n".join(parts)
     with open(os.path.join(out_dir, "summary.md"), "w", encoding="utf-8") as file:
         file.write(text)

@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 
 from models import features
-from models.theory.experiments import QUICK, Experiment, Report, table
+from models.theory.experiments import (
+    QUICK,
+    Experiment,
+    Report,
+    mean_and_error,
+    table,
+)
 from models.theory.figures import Figure
 from models.theory.results import Row
 
@@ -17,8 +23,7 @@ OURS = "t2rec"
 # Those of the paper's comparison, and the one to beat.
 _PAPER = ("svd", "svdpp", "coclustering", "knn_user", "knn_item", "bias")
 _LIMIT_MODELS = (OURS, "bias", "svd")
-_SEEDS = {QUICK: (10, 11)}
-_FULL_SEEDS = (10, 11, 12, 13, 14)
+_SEEDS = (10, 11, 12, 13, 14)
 _TUNING_SECONDS = {QUICK: 0.0}
 _FULL_TUNING_SECONDS = 20.0
 
@@ -117,11 +122,9 @@ def _cells(
     profile: str,
     models: Sequence[str],
     settings: Sequence[tuple[str, int, int, bool, float]],
-    num_quick_seeds: int,
+    num_seeds: tuple[int, int],
 ) -> list[RivalCell]:
-    seeds: tuple[int, ...] = _SEEDS.get(profile, _FULL_SEEDS)
-    if profile == QUICK:
-        seeds = seeds[:num_quick_seeds]
+    seeds = _SEEDS[: num_seeds[profile != QUICK]]
     seconds = _TUNING_SECONDS.get(profile, _FULL_TUNING_SECONDS)
     return [
         RivalCell(name, model, num, each, informative, cold, seed, seconds)
@@ -135,7 +138,7 @@ def compare_cells(profile: str) -> list[RivalCell]:
     """Lists the cells of `compare`: all users known, and a third of them not."""
     num = 8_000 if profile == QUICK else 100_000
     settings = [("all users known", num, 20, True, 0.0), ("30 % cold users", num, 20, True, 0.3)]
-    return _cells(profile, (OURS, *_PAPER), settings, 2)
+    return _cells(profile, (OURS, *_PAPER), settings, (2, 5))
 
 
 def limit_cells(profile: str) -> list[RivalCell]:
@@ -150,7 +153,7 @@ def limit_cells(profile: str) -> list[RivalCell]:
         (f"covariates tell nothing, {num:,} ratings, 200 a user", num, 200, False, 0.0)
         for num in dense
     ]
-    return _cells(profile, _LIMIT_MODELS, settings, 1)
+    return _cells(profile, _LIMIT_MODELS, settings, (1, 3))
 
 
 def _group(rows: Sequence[Row]) -> dict[str, dict[str, list[Row]]]:
@@ -161,17 +164,6 @@ def _group(rows: Sequence[Row]) -> dict[str, dict[str, list[Row]]]:
     return settings
 
 
-def _cell(values: Sequence[float]) -> str:
-    """Formats a mean with its standard error."""
-    kept = [value for value in values if not math.isnan(value)]
-    if not kept:
-        return ""
-    mean = float(np.mean(kept))
-    if len(kept) < 2:
-        return f"{mean:.4f}"
-    return f"{mean:.4f} ({np.std(kept, ddof=1) / math.sqrt(len(kept)):.4f})"
-
-
 def report_compare(rows: Sequence[Row]) -> Report:
     """Lays out means and standard errors: a line a model, a column a setting."""
     groups = _group(rows)
@@ -180,7 +172,7 @@ def report_compare(rows: Sequence[Row]) -> Report:
         line = [model]
         for models in groups.values():
             found = models.get(model, [])
-            line.append(_cell([float(row["rmse"]) for row in found]))
+            line.append(mean_and_error([float(row["rmse"]) for row in found]))
         lines.append(line)
     text = table(("RMSE in stars, mean (standard error)", *groups), lines)
     return Report(text)
@@ -192,7 +184,7 @@ def report_limits(rows: Sequence[Row]) -> Report:
     points: dict[str, list[tuple[float, float]]] = {}
     for setting, models in _group(rows).items():
         ours = {row["seed"]: float(row["rmse"]) for row in models.get(OURS, [])}
-        line = [setting, _cell(list(ours.values()))]
+        line = [setting, mean_and_error(list(ours.values()))]
         lost = []
         for rival in _LIMIT_MODELS[1:]:
             gaps = [
@@ -216,7 +208,7 @@ def report_limits(rows: Sequence[Row]) -> Report:
 
 
 def _signed(gaps: Sequence[float]) -> str:
-    text = _cell(gaps)
+    text = mean_and_error(gaps)
     return f"+{text}" if gaps and np.mean(gaps) > 0 else text
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from models.errors import InputError
 from models.theory import experiments
+from models.theory.finished_runs import read_runs, report_runs
 from models.theory.program import EXPERIMENTS, run_experiments
 from models.theory.results import Results
 from models.theory.rivals import OURS, RivalCell, report_compare, report_limits, run_rival
@@ -66,3 +67,33 @@ def test_the_comparison_gives_means_and_standard_errors():
 def test_the_limits_name_the_rivals_that_win():
     text = report_limits(_rows({OURS: [1.0, 1.2], "svd": [0.9, 0.9], "bias": [1.3, 1.3]})).text
     assert "| few | 1.1000 (0.1000) | -0.2000 (0.1000) | +0.2000 (0.1000) | loses to svd |" in text
+
+
+def _write_run(root, t2rec, bias):
+    def measured(rmse, cold):
+        slices = {"cold_user": {"rmse": {"value": cold}}}
+        return {"rmse": {"value": rmse, "low": 0.0, "high": 9.0}, "slices": slices}
+
+    models = {"bias": measured(*bias), "t2rec": measured(*t2rec)}
+    (root / "report").mkdir(parents=True)
+    metrics = {"rating": {"test": {"models": models}}}
+    (root / "report" / "metrics.json").write_text(json.dumps(metrics))
+    return str(root)
+
+
+def test_finished_runs_are_compared_with_the_best_model_first(tmp_path):
+    roots = [
+        _write_run(tmp_path / "a", t2rec=(1.0, 1.1), bias=(1.2, 1.3)),
+        _write_run(tmp_path / "b", t2rec=(1.0, 1.3), bias=(1.4, 1.3)),
+    ]
+    rows = [{key: str(value) for key, value in row.items()} for row in read_runs(roots)]
+    header, _, first, second = report_runs(rows).splitlines()
+    assert header == "| RMSE in stars, mean (standard error) | all ratings | cold_user |"
+    # Of two values the standard error is half of their distance.
+    assert first == "| t2rec | 1.0000 (0.0000) | 1.2000 (0.1000) |"
+    assert second == "| bias | 1.3000 (0.1000) | 1.3000 (0.0000) |"
+
+
+def test_a_root_without_a_finished_run_is_refused(tmp_path):
+    with pytest.raises(InputError, match="Expected the root of a finished run"):
+        read_runs([str(tmp_path)])
