@@ -1,7 +1,10 @@
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
-from models.options import AUTO, ModelOptions
+from models.options import AUTO, ModelOptions, Objective, TrainingOptions
 from models.sizing import (
     ANCHOR_RATINGS,
     RATING_DIM_BOUNDS,
@@ -10,6 +13,7 @@ from models.sizing import (
     growth,
     settle_sizes,
 )
+from models.training import train
 
 
 def _torus(dim, num_rows=2_000):
@@ -104,3 +108,22 @@ class TestSettling:
         options, settled, sizes = self.settle(planted, tower_widths=(24,), rating_dim=3)
         assert settled == options
         assert sizes is None
+
+    def test_a_run_has_towers_of_those_sizes_and_says_why(self, planted):
+        options = ModelOptions(
+            objective=Objective(retrieval=0.0, rating=1.0), taste_dim=0, factor_dim=0
+        )
+        training = TrainingOptions(min_steps=1, rating_epochs=1, num_folds=2, num_evaluations=1)
+        ratings = planted.train[:1_000]
+        result = train(
+            planted.users, planted.businesses, ratings, planted.eval, options, training, refit=False
+        )
+        sizes = result.sizes
+        first, *_ = result.model.query_tower.rating.trainable_variables
+        assert first.shape[1] == sizes.tower_widths[0]
+        embedded = result.model.embed_candidates()
+        assert embedded.shape[1] == result.model.options.retrieval_block_dim + sizes.rating_dim + 2
+        told = json.loads(json.dumps(dataclasses.asdict(sizes)))
+        assert told["num_ratings"] == 1_000
+        assert told["dimension"] == max(sizes.users.value, sizes.businesses.value)
+        assert told["users"]["two_nn"] == sizes.users.two_nn
