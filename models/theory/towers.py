@@ -6,11 +6,12 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from models.aggregates import NUM_SUMS, RatingSums
+from models.aggregates import NUM_SUMS, CrossFitted, RatingSums
 from models.bias import BiasModel
 from models.options import ModelOptions, Objective, TrainingOptions
 from models.preprocessing import ATTRIBUTES, CATEGORIES, CITY
 from models.rating_training import RatingData, RatingLoop
+from models.ridge import Priors
 from models.tables import Bag, EntityTable, Interactions
 from models.taste import Taste
 from models.theory.worlds import World
@@ -76,9 +77,11 @@ def fit_towers(world: World, width: int, rating_dim: int, seed: int) -> Fitted:
     )
     training = _TRAINING.model_copy(update={"seed": seed})
     users, businesses = entity_tables(world.user_covariates, world.business_covariates)
-    sums = no_sums(users.num_rows, businesses.num_rows, float(world.train.stars.mean()))
+    num_columns, mean_stars = users.numeric.shape[1], float(world.train.stars.mean())
+    sums = no_sums(users.num_rows, businesses.num_rows, num_columns, mean_stars)
     nothing = np.zeros([len(world.train), NUM_SUMS], np.float32)
-    data = RatingData(world.train, nothing, nothing, sums)
+    known = CrossFitted(nothing, nothing, nothing[:, 0])
+    data = RatingData(world.train, known, sums)
     tf.keras.utils.set_random_seed(seed)
     model = TwoTowerModel(
         options,
@@ -126,7 +129,7 @@ def entity_tables(
     return users, businesses
 
 
-def no_sums(num_users: int, num_businesses: int, mean_stars: float) -> RatingSums:
+def no_sums(num_users: int, num_businesses: int, num_columns: int, mean_stars: float) -> RatingSums:
     """Makes the sums of a world where nobody has ratings."""
     users, businesses = (
         np.zeros([num, NUM_SUMS], np.float32) for num in (num_users, num_businesses)
@@ -137,6 +140,7 @@ def no_sums(num_users: int, num_businesses: int, mean_stars: float) -> RatingSum
         business_bias=np.zeros(num_businesses, np.float32),
         user_shrinkage=1.0,
         business_shrinkage=1.0,
+        priors=Priors.none(num_users, num_businesses, num_columns),
     )
     return RatingSums(users, businesses, bias, Taste.none(num_users, num_businesses))
 
@@ -149,5 +153,6 @@ def squared_error(model: TwoTowerModel, ratings: Interactions) -> float:
         "business_rows": tf.constant(ratings.business_rows),
         "user_sums": nothing,
         "business_sums": nothing,
+        "business_priors": nothing[:, 0],
     })
     return float(tf.reduce_mean(tf.square(predicted - ratings.stars)))
