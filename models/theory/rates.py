@@ -164,11 +164,12 @@ def report_curves(rows: Sequence[Row]) -> Report:
         if len(set(ratings)) < 2:
             continue
         law = fit_power_law(ratings, risks, [int(row["seed"]) for row in curve])
-        verdict = (
-            "as predicted"
-            if law.holds(predicted)
-            else ("steeper" if law.exponent < predicted else "flatter")
-        )
+        if law.holds(predicted):
+            # An interval that holds anything from none to double the slope says nothing.
+            wide = law.holds(0.0) or law.holds(2 * predicted)
+            verdict = "too few runs to tell" if wide else "as predicted"
+        else:
+            verdict = "steeper" if law.exponent < predicted else "flatter"
         first, last = min(ratings), max(ratings)
         start = float(np.mean([y for x, y in points[name] if x == first]))
         guides[name] = [(first, start), (last, start * (last / first) ** predicted)]

@@ -40,6 +40,12 @@ def test_the_verdict_says_how_a_slope_compares(exponent, verdict):
     assert list(report.figure.curves) == ["a"]
 
 
+def test_an_interval_that_holds_anything_is_no_verdict():
+    # Two points of one seed have no interval at all; the slope is just what is predicted.
+    rows = [_row(TowerCell("a", num), num ** (-2 / 3)) for num in (1_000, 4_000)]
+    assert "| -0.67 [-inf, inf] | -0.67 | too few runs to tell |" in report_curves(rows).text
+
+
 def test_the_larger_dimension_of_both_sides_is_what_is_predicted_from():
     rows = [_row(TowerCell("a", num, 1, 4, seed=1), 1 / num) for num in (1_000, 2_000)]
     assert "| -0.50 |" in report_curves(rows).text
