@@ -47,7 +47,8 @@ def _train(tables: tuple, size: tuple[int, int] | str, seed: int) -> dict:
         factor_dim=0,
     )
     start = time.process_time()
-    result = train(*tables, options, TrainingOptions(seed=seed), refit=False)
+    training = TrainingOptions(rating_learning_rate=1e-3, seed=seed)
+    result = train(*tables, options, training, refit=False)
     used = result.model.options
     return {
         "size": size if isinstance(size, str) else f"{size[0]}, p {size[1]}",

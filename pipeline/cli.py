@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 from models.errors import ConfigError, InputError
+from models.theory import experiments
 from pipeline import console
 
 DONE, FAILED, BAD_USAGE, NOT_BLESSED = 0, 1, 2, 3
@@ -120,6 +121,19 @@ def build_parser() -> argparse.ArgumentParser:
     query.add_argument("--category", default="")
     query.add_argument("--city", default="")
     query.set_defaults(command=_query)
+
+    theory = commands.add_parser("theory", help="put the paper's claims to the test")
+    theory.add_argument("experiment", nargs="?", choices=experiments.NAMES, help="all if left out")
+    theory.add_argument("--profile", choices=experiments.PROFILES, default=experiments.QUICK)
+    theory.add_argument(
+        "--out", metavar="DIR", required=True, help="where results go; a killed run goes on there"
+    )
+    theory.add_argument(
+        "--runs", metavar="ROOT", nargs="+", default=[],
+        help="roots of finished runs on one data set: compare there, too",
+    )  # fmt: skip
+    theory.add_argument("--jobs", metavar="N", type=int, default=2, help="processes")
+    theory.set_defaults(command=_theory)
 
     score = commands.add_parser("score", help="score many users or pairs on Beam, to Parquet")
     score.add_argument("--model", metavar="DIR", required=True)
@@ -274,6 +288,18 @@ def _any_user(model: str) -> str:
     path = os.path.join(loader.find_version(model), "assets", "user_ids.txt")
     with open(path, encoding="utf-8") as file:
         return file.readline().rstrip("\n")
+
+
+def _theory(args: argparse.Namespace) -> int:
+    if args.jobs < 1:
+        raise ConfigError(f"Expected --jobs of at least 1; got {args.jobs}. Give 1 or more.")
+    from models.theory import program
+    from pipeline import progress
+
+    progress.show_details()
+    names = [args.experiment] if args.experiment else experiments.NAMES
+    console.say(program.run_experiments(names, args.profile, args.out, args.jobs, args.runs))
+    return DONE
 
 
 def _score(args: argparse.Namespace) -> int:

@@ -40,7 +40,7 @@ def test_help_needs_nothing_heavy():
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    for command in ("run", "synth", "compile", "serve", "query", "score"):
+    for command in ("run", "synth", "compile", "serve", "query", "theory", "score"):
         assert command in done.stdout
 
 

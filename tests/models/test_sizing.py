@@ -1,7 +1,10 @@
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
-from models.options import AUTO, ModelOptions
+from models.options import AUTO, ModelOptions, Objective, TrainingOptions
 from models.sizing import (
     ANCHOR_RATINGS,
     RATING_DIM_BOUNDS,
@@ -10,6 +13,7 @@ from models.sizing import (
     growth,
     settle_sizes,
 )
+from models.training import train
 
 
 def _torus(dim, num_rows=2_000):
@@ -28,16 +32,17 @@ def test_growth_follows_the_power_law():
     assert growth(8 * ANCHOR_RATINGS, 1.0, 1.0) == pytest.approx(2.0)
 
 
-def test_sizes_are_the_anchors_at_the_anchor_and_grow_from_there():
-    assert (_choose(ANCHOR_RATINGS).tower_widths, _choose(ANCHOR_RATINGS).rating_dim) == (
-        (64, 64),
-        16,
-    )
-    # d is about 4, so that a quarter of the ratings has half of the sizes, and twice the ratings
-    # √2 times the sizes: 90.5 and 22.6, in multiples of 8.
-    quarter, double = _choose(ANCHOR_RATINGS // 4), _choose(2 * ANCHOR_RATINGS)
-    assert (quarter.tower_widths, quarter.rating_dim) == ((32, 32), 8)
-    assert (double.tower_widths, double.rating_dim) == ((88, 88), 24)
+def test_sizes_grow_with_the_ratings_from_the_anchors():
+    # With d = β = 2 sizes grow as the cube root: 512 and 1,728 times the anchor's ratings have 8
+    # and 12 times its sizes.
+    middle, large = (_choose(times * ANCHOR_RATINGS, 2, 2) for times in (512, 1_728))
+    assert (middle.tower_widths, middle.rating_dim) == ((64, 64), 16)
+    assert (large.tower_widths, large.rating_dim) == ((96, 96), 24)
+
+
+def test_the_dimension_that_real_ratings_have_gives_the_sizes_that_were_best_there():
+    # 80,000 / 800 to the power of 3.34 / 7.34 is 8.13.
+    assert growth(80_000, 3.34, 2.0) == pytest.approx(8.13, abs=0.01)
 
 
 def test_the_larger_of_both_sides_governs():
@@ -48,8 +53,9 @@ def test_the_larger_of_both_sides_governs():
 
 
 def test_a_smoother_truth_needs_less_of_large_data():
-    rough, smooth = (_choose(3 * ANCHOR_RATINGS, smoothness=beta) for beta in (1.0, 8.0))
-    assert rough.tower_widths > smooth.tower_widths > (64, 64)
+    # With d = 2 and β = 3 the exponent is 2/8: 512^(1/4) is 4.76, times 8 is 38.
+    rough, smooth = (_choose(512 * ANCHOR_RATINGS, 2, 2, smoothness=beta) for beta in (2.0, 3.0))
+    assert (rough.tower_widths, smooth.tower_widths) == ((64, 64), (40, 40))
 
 
 @pytest.mark.parametrize(("num_ratings", "place"), [(1, 0), (10**12, 1)])
@@ -59,7 +65,7 @@ def test_sizes_are_bounded(num_ratings, place):
     assert sizes.rating_dim == RATING_DIM_BOUNDS[place]
 
 
-def test_without_covariates_sizes_are_the_anchors_and_say_so():
+def test_without_covariates_sizes_are_the_default_and_say_so():
     for rows in (np.zeros([500, 0]), np.ones([1, 3]), np.full([500, 3], np.nan)):
         sizes = choose_sizes(rows, rows, 10**6, 2.0)
         assert (sizes.dimension, sizes.tower_widths, sizes.rating_dim) == (None, (64, 64), 16)
@@ -86,8 +92,8 @@ class TestSettling:
         assert settled.tower_widths == sizes.tower_widths
         assert settled.rating_dim == sizes.rating_dim
         assert sizes.num_ratings == len(planted.train)
-        # 3,200 ratings are 1/25 of the anchor's.
-        assert settled.hidden_widths < (64, 64)
+        # 4 times the anchor's ratings, with d not far from 4.
+        assert settled.hidden_widths in {(16, 16), (24, 24)}
         told = [record.getMessage() for record in caplog.records]
         assert told == [
             f"dimension of users {sizes.users}, of businesses {sizes.businesses}",
@@ -102,3 +108,22 @@ class TestSettling:
         options, settled, sizes = self.settle(planted, tower_widths=(24,), rating_dim=3)
         assert settled == options
         assert sizes is None
+
+    def test_a_run_has_towers_of_those_sizes_and_says_why(self, planted):
+        options = ModelOptions(
+            objective=Objective(retrieval=0.0, rating=1.0), taste_dim=0, factor_dim=0
+        )
+        training = TrainingOptions(min_steps=1, rating_epochs=1, num_folds=2, num_evaluations=1)
+        ratings = planted.train[:1_000]
+        result = train(
+            planted.users, planted.businesses, ratings, planted.eval, options, training, refit=False
+        )
+        sizes = result.sizes
+        first, *_ = result.model.query_tower.rating.trainable_variables
+        assert first.shape[1] == sizes.tower_widths[0]
+        embedded = result.model.embed_candidates()
+        assert embedded.shape[1] == result.model.options.retrieval_block_dim + sizes.rating_dim + 2
+        told = json.loads(json.dumps(dataclasses.asdict(sizes)))
+        assert told["num_ratings"] == 1_000
+        assert told["dimension"] == max(sizes.users.value, sizes.businesses.value)
+        assert told["users"]["two_nn"] == sizes.users.two_nn
