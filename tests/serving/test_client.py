@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
-from serving.client import LocalClient, Recommendation, RestClient
+from serving.client import LocalClient, Recommendation, connect
 from serving.errors import InvalidRequestError
 
 
@@ -61,7 +61,7 @@ def test_rate_pairs_users_with_businesses(client, exact_export):
 
 
 def test_nobody_listens():
-    client = RestClient("127.0.0.1:1")
+    client = connect("127.0.0.1:1")
     with pytest.raises(InputError, match=r"Expected a server at 127.0.0.1:1; .*t2rec serve"):
         client.recommend(["user-00"])
 
@@ -69,9 +69,9 @@ def test_nobody_listens():
 @pytest.mark.parametrize("address", ["", "ftp://host", "host:port", "http://"])
 def test_address_must_be_one(address):
     with pytest.raises(InputError, match="Expected an address like localhost:8501"):
-        RestClient(address)
+        connect(address)
 
 
-def test_rest_client_needs_no_tensorflow():
+def test_client_of_rest_needs_no_tensorflow():
     code = "import sys, serving.client; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
