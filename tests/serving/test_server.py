@@ -12,18 +12,11 @@ from serving.client import LocalClient, connect
 from serving.errors import InvalidRequestError, NotFoundError, RequestTooLargeError
 from serving.server import serve
 from serving.server_options import ServerOptions
-from serving.server_process import ServerProcess
-
-
-@pytest.fixture(scope="module")
-def server(exact_export):
-    with ServerProcess(["--model", exact_export.path, "--max-body-bytes", "100000"]) as process:
-        yield process
 
 
 @pytest.fixture
-def address(server):
-    return server.rest_address
+def address(exact_server):
+    return exact_server.rest_address
 
 
 def _open(request):
@@ -193,9 +186,3 @@ def test_taken_port_and_missing_model_are_input_errors(exact_export, tmp_path):
             serve(ServerOptions(models=[exact_export.path], port=port))
     with pytest.raises(InputError, match="Expected an exported model"):
         serve(ServerOptions(models=[str(tmp_path)], port=0))
-
-
-def test_sigterm_ends_the_server_in_order(server):
-    assert server.stop() == 0
-    assert "Traceback" not in server.log()
-    assert "Stopped serving" in server.log()
