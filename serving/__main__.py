@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import sys
+import warnings
 
 from models.errors import InputError
 from serving import server_options
@@ -13,6 +14,8 @@ from serving.json_logs import log_as_json
 def main() -> int:
     """Serves until it is told to stop; returns the exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # Of libraries, about their own future.
     parser = argparse.ArgumentParser(prog="python -m serving", description=__doc__)
     server_options.add_arguments(parser)
     options = server_options.from_arguments(parser.parse_args())

@@ -29,6 +29,8 @@ from serving.rest_api import RestApi, write_error
 from serving.server_options import ServerOptions
 
 _BACKLOG = 1_024
+# RPCs beside predictions that find room under any load; gRPC itself refuses the rest.
+_OTHER_RPCS = 16
 _LOGGER = logging.getLogger("t2rec")
 
 
@@ -124,7 +126,9 @@ class _Server:
         grpc = grpc_api.GrpcApi(
             self._core, files.access, options.timeout_seconds, self._reload, lambda: self._live
         )
-        grpc_server = grpc_api.make_server(options.max_body_bytes, 2 * options.max_pending_requests)
+        grpc_server = grpc_api.make_server(
+            options.max_body_bytes, options.max_pending_requests + _OTHER_RPCS
+        )
         grpc.add_to(grpc_server)
         grpc_port = self._bind_grpc(grpc_server)
         loop = asyncio.get_running_loop()

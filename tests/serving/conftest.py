@@ -175,7 +175,7 @@ def build_tiny(path, offset: float = 2.0) -> None:
     """Writes a SavedModel that loads in no time.
 
     Its signatures: `y = x / 2 + offset`, `k` times; ids twice; and one that counts up to a number,
-    about a million a second.
+    a few hundred thousand a second.
     """
     import tensorflow as tf
 
