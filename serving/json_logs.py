@@ -3,6 +3,7 @@
 import datetime
 import json
 import logging
+import os
 
 
 class JsonFormatter(logging.Formatter):
@@ -22,10 +23,10 @@ class JsonFormatter(logging.Formatter):
 
 
 def log_as_json() -> None:
-    """Writes t2rec's log to standard error as JSON, and nothing else."""
+    """Writes t2rec's log, and what libraries warn of, to standard error as JSON."""
+    # gRPC's own lines, about clients that fail to shake hands, are no JSON.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
-    logger = logging.getLogger("t2rec")
-    logger.handlers = [handler]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
+    logging.getLogger().handlers = [handler]
+    logging.getLogger("t2rec").setLevel(logging.INFO)
