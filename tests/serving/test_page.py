@@ -198,6 +198,7 @@ def test_locations_are_drawn_where_the_export_tells_them(page, tmp_path):
     (tea_x, tea_y), (bar_x, bar_y), (inn_x, inn_y) = points
     assert inn_x < tea_x < bar_x  # West is left, ...
     assert bar_y < inn_y < tea_y  # ... and north is up.
+    assert page.run("document.getElementById('places').getBoundingClientRect().height") > 200
     page.screenshot(tmp_path / "places.png")
 
 
