@@ -1,5 +1,6 @@
 """Loads a server with wrk or h2load, and tells what it cost the server."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -10,6 +11,7 @@ import struct
 import subprocess
 import tempfile
 import urllib.request
+from collections.abc import Iterator
 
 from serving.server_process import ServerProcess
 
@@ -141,6 +143,62 @@ def load_grpc(server: ServerProcess, model: str, clients: int, requests: int) ->
     times = re.search(r"time for request:\s+\S+\s+\S+\s+([\d.]+)(us|ms|s)", done.stdout)
     mean = _milliseconds(times) if times else 0.0
     return Load(answered, requests - answered, seconds, mean, 0.0, used / requests * 1e6)
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """One answer over REST.
+
+    Attributes:
+      sent: When it was asked for, in seconds since 1970.
+      status: HTTP status; -1 for none.
+      ms: How long it took, in milliseconds.
+    """
+
+    sent: float
+    status: int
+    ms: float
+
+
+@contextlib.contextmanager
+def logged_load(
+    server: ServerProcess,
+    path: str,
+    clients: int,
+    seconds: float,
+    per_client: float = 0.0,
+    body: bytes = b'{"signature_name":"recommend","instances":["user-77"]}',
+) -> Iterator[list[Answer]]:
+    """Loads a server in the background, with h2load on the first core.
+
+    Args:
+      server: The server.
+      path: What is asked, as `/v1/models/NAME:predict`.
+      clients: Connections, each with one request at a time.
+      seconds: How long.
+      per_client: The most requests a second of each; 0 for as many as are answered.
+      body: Body of the requests.
+
+    Yields:
+      What will hold the answers after the `with` block.
+    """
+    answers: list[Answer] = []
+    with tempfile.TemporaryDirectory() as folder:
+        data, log = os.path.join(folder, "body"), os.path.join(folder, "log")
+        pathlib.Path(data).write_bytes(body)
+        command = ["taskset", "-c", "0", "h2load", "--h1", f"-D{seconds:g}", f"-c{clients}", "-m1"]
+        command += [f"--rps={per_client:g}"] if per_client else []
+        command += ["-d", data, f"--log-file={log}", "-H", "content-type: application/json"]
+        process = subprocess.Popen(
+            [*command, f"http://{server.rest_address}{path}"], stdout=subprocess.DEVNULL
+        )
+        try:
+            yield answers
+        finally:
+            process.wait()
+        for line in pathlib.Path(log).read_text().splitlines():
+            start, status, elapsed = line.split()
+            answers.append(Answer(int(start) / 1e6, int(status), int(elapsed) / 1e3))
 
 
 def cpu_seconds(server: ServerProcess) -> float:

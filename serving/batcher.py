@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.errors import DeadlineError
+from serving.errors import DeadlineError, InvalidRequestError
 from serving.loader import ServedModel
 from serving.signatures import Signature
 
@@ -23,6 +23,12 @@ Outputs = dict[str, np.ndarray]
 # The input that decides how long the lists of an answer are: calls join only where it is the same,
 # so that an answer doesn't depend on who else asked.
 _LENGTH_INPUT = "k"
+
+# Requests with more rows are answered by several calls; those whose inputs don't agree on their
+# number by none.
+_MAX_CALL_ROWS = 256
+# The most values of one output: about what a list of 10,000 for a user a call would have.
+_MAX_ANSWER_VALUES = 4_000_000
 
 
 @dataclasses.dataclass
@@ -33,7 +39,6 @@ class _Call:
     signature: str
     arrays: Sequence[np.ndarray]
     num_rows: int  # 0 if it can't be joined with others.
-    deadline: float
     future: "asyncio.Future[Outputs]"
     enqueued: float
 
@@ -110,12 +115,43 @@ class Batcher:
           DeadlineError: If there was no answer in time.
           ServingError: If the model refuses the inputs or fails.
         """
+        spec = model.signature(signature)
+        num_rows, arrays = _rows(spec, arrays)
+        if num_rows <= _MAX_CALL_ROWS:
+            return await self._enqueue(model, signature, arrays, num_rows, deadline)
+        # What a call takes in memory grows with its rows, times the catalogue.
+        defaults = [info.default for info in spec.inputs.values()]
+        parts = [
+            await self._enqueue(
+                model,
+                signature,
+                [
+                    array if array is default else array[start : start + _MAX_CALL_ROWS]
+                    for array, default in zip(arrays, defaults, strict=True)
+                ],
+                min(_MAX_CALL_ROWS, num_rows - start),
+                deadline,
+            )
+            for start in range(0, num_rows, _MAX_CALL_ROWS)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    async def _enqueue(
+        self,
+        model: ServedModel,
+        signature: str,
+        arrays: Sequence[np.ndarray],
+        num_rows: int,
+        deadline: float,
+    ) -> Outputs:
+        """Waits for one call; it is joined with others if it has rows."""
         loop = asyncio.get_running_loop()
         now = time.monotonic()
+        if self._max_batch_rows == 1:
+            num_rows = 0
+        call = _Call(model, signature, arrays, num_rows, loop.create_future(), now)
         spec = model.signature(signature)
-        num_rows, joined = _rows(spec, arrays) if self._max_batch_rows > 1 else (0, arrays)
-        call = _Call(model, signature, joined, num_rows, deadline, loop.create_future(), now)
-        key: Hashable = _key(model, signature, spec, joined) if num_rows else id(call)
+        key: Hashable = _key(model, signature, spec, arrays) if num_rows else id(call)
         with self._changed:
             self._waiting.setdefault(key, collections.deque()).append(call)
             self._num_waiting += 1
@@ -188,6 +224,9 @@ def _rows(spec: Signature, arrays: Sequence[np.ndarray]) -> tuple[int, Sequence[
     Returns:
       The number of rows, and the arrays with one for each in those inputs of which one row stands
       for all; or 0 and the arrays as they are, if the call must be made alone.
+
+    Raises:
+      InvalidRequestError: If the answer would be too large.
     """
     if not spec.has_rows:
         return 0, arrays
@@ -198,6 +237,14 @@ def _rows(spec: Signature, arrays: Sequence[np.ndarray]) -> tuple[int, Sequence[
         len(array) == num_rows or (len(array) == 1 and info.one_row_for_all)
         for info, array in given
     )
+    length = next((a.max() for i, a in inputs if i.name == _LENGTH_INPUT and a.size), 1)
+    if num_rows * max(1, int(length)) > _MAX_ANSWER_VALUES or (
+        not fits and num_rows > _MAX_CALL_ROWS
+    ):
+        raise InvalidRequestError(
+            f"Expected inputs of as many rows as each other, with rows times {_LENGTH_INPUT} at "
+            f"most {_MAX_ANSWER_VALUES}; got {num_rows} rows. Split the request."
+        )
     if not num_rows or not fits:
         return 0, arrays
     return num_rows, [

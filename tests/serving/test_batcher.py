@@ -174,3 +174,32 @@ def test_joined_answers_equal_single_ones(exact_model):
         alone = exact_model.call("recommend", request)
         assert answer["business_id"].tolist() == alone["business_id"].tolist()
         np.testing.assert_allclose(answer["score"], alone["score"], rtol=1e-4, atol=1e-4)
+
+
+def test_large_requests_are_answered_in_parts(model):
+    held = _Held(model)
+    held.go.set()
+    x = np.arange(600, dtype=np.float32)
+
+    async def ask(batcher):
+        return await _call(batcher, held, x=x, k=[2])
+
+    with Batcher(max_batch_rows=8, num_workers=1) as batcher:
+        answer = asyncio.run(ask(batcher))
+    assert held.rows == [256, 256, 88]
+    np.testing.assert_array_equal(answer["y"], np.stack([x / 2 + 1] * 2, axis=1))
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"x": np.zeros(5_000, np.float32), "k": [10_000]},
+        {"x": np.zeros(5_000, np.float32), "k": [1, 2, 3]},
+    ],
+)
+def test_answers_beyond_memory_are_refused(model, inputs):
+    with (
+        Batcher(max_batch_rows=8, num_workers=1) as batcher,
+        pytest.raises(InvalidRequestError, match="got 5000 rows. Split the request"),
+    ):
+        asyncio.run(_call(batcher, model, **inputs))
