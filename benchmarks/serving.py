@@ -233,16 +233,15 @@ def _fuzz(options: argparse.Namespace) -> None:
             ("REST", serving_fuzz.fuzz_rest, server.rest_address),
             ("gRPC", serving_fuzz.fuzz_grpc, server.grpc_address),
         ):
-            # Once, so that all has been used.
-            fuzz(address, "t2rec_scann", half // 5, seed=1)
-            before = serving_load.resident_mb(server)
-            finding = fuzz(address, "t2rec_scann", half, seed=2)
-            after = serving_load.resident_mb(server)
-            alive = server.process.poll() is None
-            print(f"  {name}: {finding.sent:,} inputs, {finding.answers}", flush=True)
-            print(f"  memory {before:.0f} MB, then {after:.0f} MB")
-            problems = serving_guards.judge_fuzzing(finding, half, alive)
-            _print_problems(problems + serving_guards.judge_memory(before, after))
+            memory = []
+            for seed in (1, 2):  # After the first half all has been used.
+                finding = fuzz(address, "t2rec_scann", half // 2, seed)
+                memory.append(serving_load.resident_mb(server))
+                alive = server.process.poll() is None
+                print(f"  {name}: {finding.sent:,} inputs, {finding.answers}", flush=True)
+                _print_problems(serving_guards.judge_fuzzing(finding, half // 2, alive))
+            print(f"  memory {memory[0]:.0f} MB, then {memory[1]:.0f} MB")
+            _print_problems(serving_guards.judge_memory(*memory))
         if "Traceback" in server.log():
             _print_problems(["the log has a traceback"])
 

@@ -26,7 +26,7 @@ _LENGTH_INPUT = "k"
 
 # Requests with more rows are answered by several calls; those whose inputs don't agree on their
 # number by none.
-_MAX_CALL_ROWS = 256
+_MAX_CALL_ROWS = 64
 # The most values of one output: about what a list of 10,000 for a user a call would have.
 _MAX_ANSWER_VALUES = 4_000_000
 

@@ -65,29 +65,38 @@ def write_outputs(
 
 
 def _read(name: str, proto: tensor_pb2.TensorProto) -> np.ndarray:
+    try:
+        return _array(proto)
+    except ValueError as error:  # Such as numpy's, of shapes that it can't have.
+        raise InvalidRequestError(f"tensor parsing error: {name}") from error
+
+
+def _array(proto: tensor_pb2.TensorProto) -> np.ndarray:
+    """Makes an array of a tensor.
+
+    Raises:
+      ValueError: If it is none.
+    """
     field, dtype = _FIELDS.get(proto.dtype, (None, None))
     if field is None or proto.tensor_shape.unknown_rank:
-        raise InvalidRequestError(f"tensor parsing error: {name}")
+        raise ValueError("Unknown type or shape")
     shape = [dim.size for dim in proto.tensor_shape.dim]
     # Of Python's whole numbers, which don't overflow.
     count = math.prod(shape)
     if any(size < 0 for size in shape):
-        raise InvalidRequestError(f"tensor parsing error: {name}")
+        raise ValueError("Negative size")
     if content := proto.tensor_content:
         if dtype == "object" or count * np.dtype(dtype).itemsize != len(content):
-            raise InvalidRequestError(f"tensor parsing error: {name}")
+            raise ValueError("Content of another size")
         # A byte that is neither 0 nor 1 is no bool to numpy.
         flat = np.frombuffer(content, "uint8" if dtype == "bool" else dtype)
         return flat.astype(dtype, copy=False).reshape(shape)
     values = getattr(proto, field)
     given = len(values)
     if given > count or (given < count and (not given or count - given > _MAX_REPEATED)):
-        raise InvalidRequestError(f"tensor parsing error: {name}")
+        raise ValueError("Another number of values")
     array = np.empty(count, dtype)
     with np.errstate(over="ignore"):
         array[:given] = values
     array[given:] = array[given - 1 : given]
-    try:
-        return array.reshape(shape)
-    except ValueError as error:  # More dimensions than numpy has.
-        raise InvalidRequestError(f"tensor parsing error: {name}") from error
+    return array.reshape(shape)

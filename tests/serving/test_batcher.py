@@ -179,14 +179,14 @@ def test_joined_answers_equal_single_ones(exact_model):
 def test_large_requests_are_answered_in_parts(model):
     held = _Held(model)
     held.go.set()
-    x = np.arange(600, dtype=np.float32)
+    x = np.arange(150, dtype=np.float32)
 
     async def ask(batcher):
         return await _call(batcher, held, x=x, k=[2])
 
     with Batcher(max_batch_rows=8, num_workers=1) as batcher:
         answer = asyncio.run(ask(batcher))
-    assert held.rows == [256, 256, 88]
+    assert held.rows == [64, 64, 22]
     np.testing.assert_array_equal(answer["y"], np.stack([x / 2 + 1] * 2, axis=1))
 
 

@@ -132,6 +132,14 @@ def test_refusals_have_tensorflow_servings_codes(stub, request_, code, message):
         lambda t: t.tensor_shape.dim.add(size=-1),
         lambda t: t.tensor_shape.dim.add(size=0),
         lambda t: [t.tensor_shape.dim.add(size=1) for _ in range(40)],
+        lambda t: (
+            [t.tensor_shape.dim.add(size=1) for _ in range(40)],
+            t.MergeFrom(type(t)(dtype=3, tensor_content=b"abcd")),
+        ),
+        lambda t: (
+            t.ClearField("string_val"),
+            [t.tensor_shape.dim.add(size=size) for size in (0, 2**62, 2**62)],
+        ),
         lambda t: t.string_val.append(b"more"),
         lambda t: t.ClearField("string_val"),
         lambda t: setattr(t, "tensor_content", b"\0" * 8),
