@@ -239,7 +239,7 @@ def _mutate_json(rng: random.Random, value: Any) -> Any:
         if kind < 0.15:
             del changed_list[place]
         elif kind < 0.3:
-            changed_list *= rng.choice([2, 50])
+            changed_list *= rng.choice([2, 10])
         else:
             changed_list[place] = _mutate_json(rng, value[place])
         return changed_list

@@ -164,8 +164,16 @@ class _Versions(Collector):
             "1 for each version of a model and the state that it is in.",
             labels=["model", "version", "state"],
         )
+        broken = GaugeMetricFamily(
+            "t2rec_broken_model_version",
+            "1 for each version that can't be served.",
+            labels=["model", "version"],
+        )
         for name in self._manager.names():
             with contextlib.suppress(NotFoundError):
                 for status in self._manager.statuses(ModelRef(name)):
                     family.add_metric([name, str(status.version), status.state], 1)
+                    if status.code != "OK":
+                        broken.add_metric([name, str(status.version)], 1)
         yield family
+        yield broken
