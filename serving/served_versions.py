@@ -124,9 +124,9 @@ class ServedVersion:
             self._idle.wait_for(lambda: not self._leases)
         self.model.close()
         del self.model
-        self.status = VersionStatus(self.number, END)
         gc.collect()  # Graphs refer to themselves.
         # The C library keeps what was freed for itself otherwise, and each swap looks like a leak.
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL("libc.so.6").malloc_trim(0)
+        self.status = VersionStatus(self.number, END)
         _LOGGER.info("Dropped %s version %d", self.name, self.number)

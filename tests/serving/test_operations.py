@@ -28,6 +28,8 @@ from models.errors import InputError
 from serving.client import connect
 from serving.errors import OverloadedError, UnauthenticatedError, UnavailableError
 from serving.retries import Retries
+from serving.server import serve
+from serving.server_options import ServerOptions
 from serving.server_process import ServerProcess
 
 ONCE = Retries(attempts=1)
@@ -341,10 +343,9 @@ def test_configuration_is_followed_and_can_be_sent(tiny, add_version, tmp_path):
 
 def test_wrong_files_are_input_errors(tiny, tmp_path):
     (tmp_path / "empty").touch()
-    with pytest.raises(InputError, match="--api-keys.*no key in it"), ServerProcess([
-        f"--model={tiny}", f"--api-keys={tmp_path / 'empty'}"
-    ]):  # fmt: skip
-        pass
+    options = ServerOptions(models=[str(tiny)], api_keys=str(tmp_path / "empty"))
+    with pytest.raises(InputError, match="--api-keys.*no key in it"):
+        serve(options)
 
 
 def test_client_without_a_key(tiny, tmp_path, monkeypatch):
