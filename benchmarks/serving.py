@@ -107,26 +107,22 @@ def _batching(options: argparse.Namespace) -> None:
     """Compares the server with itself without batches."""
     path = _model(options, approximate=True)
     name = os.path.basename(path)
-    for clients in (1, _CLIENTS):
-        rates: dict[str, list[serving_load.Load]] = {"64": [], "1": []}
-        for _ in range(options.turns):
-            for rows, loads in rates.items():
-                with _server("--model", path, "--max-batch-rows", rows) as server:
-                    loads.append(
-                        serving_load.load_rest(
-                            server, name, options.users, clients, options.seconds
-                        )
-                    )
-        cpu = [a.server_cpu_us / b.server_cpu_us for a, b in zip(*_reverse(rates), strict=True)]
-        wall = [b.per_second / a.per_second for a, b in zip(*_reverse(rates), strict=True)]
-        print(
-            f"  {clients} clients: with batches {statistics.median(wall):.2f} x the rate, "
-            f"{statistics.median(cpu):.2f} x by CPU"
-        )
-
-
-def _reverse(rates: dict[str, list]) -> tuple[list, list]:
-    return rates["1"], rates["64"]
+    arguments = ("--model", path, "--max-batch-rows")
+    with _server(*arguments, "64") as batching, _server(*arguments, "1") as single:
+        for clients in (1, _CLIENTS):
+            cpu, wall = [], []
+            for _ in range(options.turns):
+                with_batches, without = (
+                    serving_load.load_rest(server, name, options.users, clients, options.seconds)
+                    for server in (batching, single)
+                )
+                cpu.append(without.server_cpu_us / with_batches.server_cpu_us)
+                wall.append(with_batches.per_second / without.per_second)
+            print(
+                f"  {clients} clients: with batches {statistics.median(wall):.2f} x the rate, "
+                f"{statistics.median(cpu):.2f} x by CPU",
+                flush=True,
+            )
 
 
 def _swaps(options: argparse.Namespace) -> None:
