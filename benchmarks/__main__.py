@@ -2,10 +2,11 @@
 
 import sys
 
-from benchmarks import ingest, sizes, synth, training
+from benchmarks import ingest, serving, sizes, synth, training
 
 BENCHMARKS = {
     "ingest": ingest.main,
+    "serving": serving.main,
     "sizes": sizes.main,
     "synth": lambda _: synth.main(),
     "training": training.main,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from models.errors import ConfigError, InputError
 from models.theory import experiments
 from pipeline import console
+from serving import server_options
 
 DONE, FAILED, BAD_USAGE, NOT_BLESSED = 0, 1, 2, 3
 
@@ -104,17 +105,22 @@ def build_parser() -> argparse.ArgumentParser:
     _add_config(compile_)
     compile_.set_defaults(command=_compile, takes_beam_options=True)
 
-    serve = commands.add_parser("serve", help="answer TensorFlow Serving's REST protocol")
-    serve.add_argument("--model", metavar="DIR", required=True)
-    serve.add_argument("--host", default="127.0.0.1")
-    serve.add_argument("--port", type=int, default=8501)
+    serve = commands.add_parser("serve", help="answer TensorFlow Serving's protocols")
+    server_options.add_arguments(serve)
     serve.set_defaults(command=_serve)
 
     query = commands.add_parser("query", help="recommend businesses to users")
     query.add_argument("user_ids", metavar="USER_ID", nargs="*", help="any user if left out")
     source = query.add_mutually_exclusive_group(required=True)
     source.add_argument("--model", metavar="DIR", help="an export, or the root of a run")
-    source.add_argument("--server", metavar="HOST:PORT")
+    source.add_argument(
+        "--server", metavar="HOST:PORT", help="also http://, https://, grpc:// and grpcs://"
+    )
+    query.add_argument("--model-name", metavar="NAME", default="t2rec", help="on the server")
+    query.add_argument("--timeout-seconds", metavar="S", type=float, default=60.0)
+    query.add_argument(
+        "--tls-authority", metavar="FILE", default="", help="PEM, for https:// and grpcs://"
+    )
     query.add_argument("--k", type=int, default=10, help="businesses a user")
     query.add_argument("--exclude-seen", action="store_true", help="leave out rated businesses")
     query.add_argument("--exclude", metavar="BUSINESS_ID", nargs="+", default=[])
@@ -244,11 +250,18 @@ def _compile(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from pipeline import progress
+    options = server_options.from_arguments(args)
+    if options.log_format == "json":
+        from serving import json_logs
+
+        json_logs.log_as_json()
+    else:
+        from pipeline import progress
+
+        progress.show_details()
     from serving import server
 
-    progress.show_details()
-    server.serve(args.model, args.host, args.port)
+    server.serve(options)
     return DONE
 
 
@@ -257,7 +270,9 @@ def _query(args: argparse.Namespace) -> int:
 
     asked: client.Client
     if args.server:
-        asked = client.RestClient(args.server)
+        asked = client.connect(
+            args.server, args.model_name, args.timeout_seconds, authority=args.tls_authority
+        )
         if not args.user_ids:
             raise ConfigError("Expected a USER_ID with --server; got none. Name one or more.")
     else:

@@ -20,6 +20,7 @@ from components.evaluator.component import Evaluator
 from components.import_schema_gen.component import ImportSchemaGen
 from components.pusher.component import Pusher
 from components.reporter.component import Reporter
+from components.serving_validator.component import ServingValidator
 from components.statistics_gen.component import StatisticsGen
 from components.trainer.component import Trainer
 from components.yelp_example_gen.component import YelpExampleGen
@@ -149,10 +150,16 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
         refit=config.refit,
         code_digest=digest,
     )
+    validator = ServingValidator(
+        model=trainer.outputs["model"],
+        scann_model=indexer.outputs["scann_model"],
+        code_digest=digest,
+    )
     pusher = Pusher(
         model=trainer.outputs["model"],
         scann_model=indexer.outputs["scann_model"],
         blessing=evaluator.outputs["blessing"],
+        infra_blessing=validator.outputs["blessing"],
         serving_dir=inputs.serving_dir,
     )
     reporter = Reporter(
@@ -160,10 +167,11 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
         evaluation=evaluator.outputs["evaluation"],
         index_evaluation=indexer.outputs["index_evaluation"],
         model_run=trainer.outputs["model_run"],
+        infra_blessing=validator.outputs["blessing"],
         pushed_model=pusher.outputs["pushed_model"],
         config=config.model_dump_json(),
     )
-    return [*nodes, trainer, baseline_trainer, indexer, evaluator, pusher, reporter]
+    return [*nodes, trainer, baseline_trainer, indexer, evaluator, validator, pusher, reporter]
 
 
 def _transform(

@@ -1,97 +1,144 @@
-"""Asks a model for recommendations, ratings and similar places: over REST, or in this process.
+"""Asks a model for recommendations, ratings and similar places: at a server, or in this process.
 
-Neither this module nor `RestClient` imports TensorFlow.
+`connect` and `connect_async` make a client for an address, over REST or gRPC. TensorFlow is
+imported for gRPC and for `LocalClient` only.
 """
 
-import abc
-import dataclasses
-import http.client
-import json
-import urllib.parse
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
-from models.errors import InputError
-from serving.errors import InvalidRequestError, NotFoundError, RequestTooLargeError, ServingError
+from serving import questions
+from serving.errors import ServingError
+from serving.questions import Filters, Newcomer, Question, Recommendation, SimilarBusiness
+from serving.retries import Retries
+from serving.transports import Address, AsyncRestTransport, RestTransport, Transport
 
-_ERRORS = {
-    error.http_status: error for error in (InvalidRequestError, NotFoundError, RequestTooLargeError)
-}
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Filters",
+    "LocalClient",
+    "Newcomer",
+    "Recommendation",
+    "SimilarBusiness",
+    "connect",
+    "connect_async",
+    "to_frame",
+]
+
+MODEL_NAME = "t2rec"
+_TIMEOUT_SECONDS = 60.0
+_Answer = TypeVar("_Answer")
 
 
-@dataclasses.dataclass(frozen=True)
-class Recommendation:
-    """A business that was recommended to a user.
+def connect(
+    address: str,
+    model_name: str = MODEL_NAME,
+    timeout_seconds: float = _TIMEOUT_SECONDS,
+    retries: Retries | None = None,
+    authority: str = "",
+    api_key: str = "",
+) -> "Client":
+    """Makes a client of a server; nothing is sent yet.
 
-    Attributes:
-      business_id: Its id.
-      score: Affinity; higher is better, comparable within one user's list.
-      rating: Stars that the user would give, from 1 to 5.
+    Args:
+      address: `host:port` for REST, or a URL with `http`, `https`, `grpc` or `grpcs`.
+      model_name: Name of the model on the server.
+      timeout_seconds: How long to wait for an answer, retries included.
+      retries: When to ask again.
+      authority: PEM file of the authority of the server's certificate; those of the system by
+        default.
+      api_key: Key to send; that of the environment's `T2REC_API_KEY` by default.
+
+    Raises:
+      InputError: If the address is not one.
     """
+    parsed = Address.parse(address, authority, api_key)
+    transport: Transport
+    if parsed.is_grpc:
+        from serving.grpc_transports import GrpcTransport
 
-    business_id: str
-    score: float
-    rating: float
-
-
-@dataclasses.dataclass(frozen=True)
-class SimilarBusiness:
-    """A business that is like another.
-
-    Attributes:
-      business_id: Its id.
-      score: Similarity; higher is more alike, comparable within one list.
-    """
-
-    business_id: str
-    score: float
+        transport = GrpcTransport(parsed)
+    else:
+        transport = RestTransport(parsed)
+    return Client(transport, model_name, timeout_seconds, retries or Retries())
 
 
-class Client(abc.ABC):
-    """What can be asked of a model, wherever it is."""
+def connect_async(
+    address: str,
+    model_name: str = MODEL_NAME,
+    timeout_seconds: float = _TIMEOUT_SECONDS,
+    retries: Retries | None = None,
+    authority: str = "",
+    api_key: str = "",
+) -> "AsyncClient":
+    """Makes a client of a server for asyncio; see `connect`."""
+    parsed = Address.parse(address, authority, api_key)
+    transport: Any
+    if parsed.is_grpc:
+        from serving.grpc_transports import AsyncGrpcTransport
 
-    def recommend(
-        self,
-        user_ids: Sequence[str],
-        k: int = 10,
-        exclude_seen: bool = False,
-        exclude_business_ids: Sequence[str] = (),
-        category: str = "",
-        city: str = "",
-    ) -> list[list[Recommendation]]:
-        """Recommends businesses.
+        transport = AsyncGrpcTransport(parsed)
+    else:
+        transport = AsyncRestTransport(parsed)
+    return AsyncClient(transport, model_name, timeout_seconds, retries or Retries())
+
+
+class Client:
+    """Asks and waits for the answer. May be used as a context manager."""
+
+    def __init__(
+        self, transport: Transport, model_name: str, timeout_seconds: float, retries: Retries
+    ):
+        """Remembers where to ask; see `connect`."""
+        self._transport = transport
+        self._model_name = model_name
+        self._timeout_seconds = timeout_seconds
+        self._retries = retries
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes connections."""
+        self._transport.close()
+
+    def recommend(self, user_ids: Sequence[str], **filters: Any) -> list[list[Recommendation]]:
+        """Recommends businesses to users.
 
         Args:
           user_ids: Users; one who is unknown gets a newcomer's answer.
-          k: The most recommendations a user gets; fewer if no more businesses match.
-          exclude_seen: Whether to leave out what the user rated in training.
-          exclude_business_ids: Businesses to leave out for all users.
-          category: Category that all recommendations must have; "" for any.
-          city: City that all recommendations must be in; "" for any.
+          **filters: The attributes of `Filters`.
 
         Returns:
           A list for each user, best first.
 
         Raises:
-          InputError: If the model can't be reached or refuses the request.
+          ServingError: If the model can't be reached or refuses the request.
         """
-        if not user_ids:
-            return []
-        outputs = self._predict(
-            "recommend",
-            {
-                "user_id": list(user_ids),
-                "k": [k],
-                "exclude_seen": [exclude_seen],
-                "exclude_business_id": [list(exclude_business_ids) or [""]],
-                "category": [category],
-                "city": [city],
-            },
-        )
-        columns = (outputs["business_id"], outputs["score"], outputs["rating"])
-        return [
-            [Recommendation(*found) for found in zip(*row, strict=True) if found[0]]
-            for row in zip(*columns, strict=True)
-        ]
+        return self._ask(questions.recommend(user_ids, Filters(**filters)))
+
+    def recommend_to_newcomers(
+        self, newcomers: Sequence[Newcomer], **filters: Any
+    ) -> list[list[Recommendation]]:
+        """Recommends businesses to people whom the model was not trained on.
+
+        Args:
+          newcomers: What is known of them.
+          **filters: The attributes of `Filters`.
+
+        Returns:
+          A list for each, best first.
+
+        Raises:
+          ServingError: If the model can't be reached or refuses the request.
+        """
+        return self._ask(questions.recommend_to_newcomers(newcomers, Filters(**filters)))
 
     def rate(self, user_ids: Sequence[str], business_ids: Sequence[str]) -> list[float]:
         """Predicts the stars of pairs.
@@ -104,17 +151,10 @@ class Client(abc.ABC):
           The stars, from 1 to 5, that user r would give business r.
 
         Raises:
-          InputError: If there are not as many businesses as users, or the model can't be reached.
+          ServingError: If there are not as many businesses as users, or the model can't be
+            reached.
         """
-        if len(user_ids) != len(business_ids):
-            raise InvalidRequestError(
-                f"Expected a business id for every user id; got {len(user_ids)} users and "
-                f"{len(business_ids)} businesses. Give lists of the same length."
-            )
-        if not user_ids:
-            return []
-        inputs = {"user_id": list(user_ids), "business_id": list(business_ids)}
-        return list(self._predict("rate", inputs)["rating"])
+        return self._ask(questions.rate(user_ids, business_ids))
 
     def similar(self, business_ids: Sequence[str], k: int = 10) -> list[list[SimilarBusiness]]:
         """Lists businesses that draw the same people.
@@ -127,73 +167,103 @@ class Client(abc.ABC):
           A list for each business, most alike first, without itself.
 
         Raises:
-          InputError: If the model can't be reached or refuses the request.
+          ServingError: If the model can't be reached or refuses the request.
         """
-        if not business_ids:
-            return []
-        outputs = self._predict("similar", {"business_id": list(business_ids), "k": [k]})
-        return [
-            [SimilarBusiness(*found) for found in zip(*row, strict=True) if found[0]]
-            for row in zip(outputs["business_id"], outputs["score"], strict=True)
-        ]
+        return self._ask(questions.similar(business_ids, k))
 
-    @abc.abstractmethod
-    def _predict(self, signature: str, inputs: Mapping[str, list]) -> Mapping[str, list]:
-        """Calls a signature with columns; all its inputs are given."""
-
-
-class RestClient(Client):
-    """Asks a server that speaks TensorFlow Serving's REST protocol."""
-
-    def __init__(self, address: str, model_name: str = "t2rec", timeout_seconds: float = 60.0):
-        """Remembers an address; nothing is sent yet.
+    def predict(self, signature: str, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Calls any signature.
 
         Args:
-          address: `host:port`, or a URL with `http` or `https`.
-          model_name: Name of the model on the server.
-          timeout_seconds: How long to wait for an answer.
+          signature: Its name.
+          inputs: By name, columns as nested lists.
+
+        Returns:
+          By name, columns as nested lists.
 
         Raises:
-          InputError: If the address is not one.
+          ServingError: If the model can't be reached or refuses the request.
         """
-        url = urllib.parse.urlsplit(address if "://" in address else f"http://{address}")
-        try:
-            host, port = url.hostname, url.port
-        except ValueError:
-            host = port = None
-        if url.scheme not in {"http", "https"} or not host:
-            raise InputError(
-                f"Expected an address like localhost:8501 or http://host:8501; got {address!r}. "
-                "Correct it."
-            )
-        self._address = address
-        self._host, self._port, self._timeout = host, port, timeout_seconds
-        self._secure = url.scheme == "https"
-        self._path = f"{url.path.rstrip('/')}/v1/models/{urllib.parse.quote(model_name)}:predict"
+        deadline = time.monotonic() + self._timeout_seconds
+        attempt = 0
+        while True:
+            left = max(deadline - time.monotonic(), 0.001)
+            try:
+                return self._transport.predict(self._model_name, signature, inputs, left)
+            except ServingError as error:
+                attempt += 1
+                delay = self._retries.delay(attempt, error, deadline)
+                if delay is None:
+                    raise
+            time.sleep(delay)
 
-    def _predict(self, signature: str, inputs: Mapping[str, list]) -> Mapping[str, list]:
-        body = json.dumps({"signature_name": signature, "inputs": inputs}).encode()
-        connect = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-        connection = connect(self._host, self._port, timeout=self._timeout)
-        try:
-            connection.request("POST", self._path, body, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            answer = _parse(response.read())
-        except (OSError, http.client.HTTPException) as error:
-            raise InputError(
-                f"Expected a server at {self._address}; got {error or type(error).__name__}. Start "
-                "one with `t2rec serve --model DIR`, or correct the address."
-            ) from error
-        finally:
-            connection.close()
-        if response.status == http.HTTPStatus.OK and "outputs" in answer:
-            outputs = answer["outputs"]
-            # A single output has no name in an answer by columns.
-            return outputs if isinstance(outputs, dict) else {"rating": outputs}
-        problem = _ERRORS.get(response.status, ServingError)
-        raise problem(
-            str(answer.get("error", f"{self._address} answered with HTTP status {response.status}"))
-        )
+    def _ask(self, question: Question[_Answer]) -> _Answer:
+        if not question.num_rows:
+            return []  # type: ignore[return-value]
+        return question.read(self.predict(question.signature, question.inputs))
+
+
+class AsyncClient:
+    """Asks as `Client` does, for asyncio. May be used as an asynchronous context manager."""
+
+    def __init__(self, transport: Any, model_name: str, timeout_seconds: float, retries: Retries):
+        """Remembers where to ask; see `connect_async`."""
+        self._transport = transport
+        self._model_name = model_name
+        self._timeout_seconds = timeout_seconds
+        self._retries = retries
+
+    async def __aenter__(self) -> "AsyncClient":
+        return self
+
+    async def __aexit__(self, *_) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes connections."""
+        await self._transport.close()
+
+    async def recommend(
+        self, user_ids: Sequence[str], **filters: Any
+    ) -> list[list[Recommendation]]:
+        """Recommends businesses to users; see `Client.recommend`."""
+        return await self._ask(questions.recommend(user_ids, Filters(**filters)))
+
+    async def recommend_to_newcomers(
+        self, newcomers: Sequence[Newcomer], **filters: Any
+    ) -> list[list[Recommendation]]:
+        """Recommends businesses to new people; see `Client.recommend_to_newcomers`."""
+        return await self._ask(questions.recommend_to_newcomers(newcomers, Filters(**filters)))
+
+    async def rate(self, user_ids: Sequence[str], business_ids: Sequence[str]) -> list[float]:
+        """Predicts the stars of pairs; see `Client.rate`."""
+        return await self._ask(questions.rate(user_ids, business_ids))
+
+    async def similar(
+        self, business_ids: Sequence[str], k: int = 10
+    ) -> list[list[SimilarBusiness]]:
+        """Lists businesses that draw the same people; see `Client.similar`."""
+        return await self._ask(questions.similar(business_ids, k))
+
+    async def predict(self, signature: str, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Calls any signature; see `Client.predict`."""
+        deadline = time.monotonic() + self._timeout_seconds
+        attempt = 0
+        while True:
+            left = max(deadline - time.monotonic(), 0.001)
+            try:
+                return await self._transport.predict(self._model_name, signature, inputs, left)
+            except ServingError as error:
+                attempt += 1
+                delay = self._retries.delay(attempt, error, deadline)
+                if delay is None:
+                    raise
+            await asyncio.sleep(delay)
+
+    async def _ask(self, question: Question[_Answer]) -> _Answer:
+        if not question.num_rows:
+            return []  # type: ignore[return-value]
+        return question.read(await self.predict(question.signature, question.inputs))
 
 
 class LocalClient(Client):
@@ -211,18 +281,45 @@ class LocalClient(Client):
         from serving.loader import load_model
 
         self.model = load_model(model_path)
+        super().__init__(_InProcess(self.model), "", _TIMEOUT_SECONDS, Retries())
 
-    def _predict(self, signature: str, inputs: Mapping[str, list]) -> Mapping[str, list]:
-        outputs = self.model.call(signature, inputs)
+
+class _InProcess:
+    """Calls a model in this process."""
+
+    def __init__(self, model: Any):
+        self._model = model
+
+    def predict(
+        self, model: str, signature: str, inputs: Mapping[str, Any], timeout: float
+    ) -> Mapping[str, Any]:
+        outputs = self._model.call(signature, inputs)
         answer = {name: values.tolist() for name, values in outputs.items()}
         if "business_id" in answer:
             answer["business_id"] = [[i.decode() for i in row] for row in answer["business_id"]]
         return answer
 
+    def close(self) -> None:
+        self._model.close()
 
-def _parse(body: bytes) -> dict:
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        return {}
-    return answer if isinstance(answer, dict) else {}
+
+def to_frame(user_ids: Sequence[str], lists: Sequence[Sequence[Recommendation]]) -> Any:
+    """Makes a pandas table of recommendations.
+
+    Args:
+      user_ids: The users who were asked for.
+      lists: Their recommendations.
+
+    Returns:
+      A DataFrame with `user_id`, `rank` (from 1), `business_id`, `score` and `rating`.
+    """
+    import pandas as pd
+
+    return pd.DataFrame(
+        [
+            (user, rank, found.business_id, found.score, found.rating)
+            for user, row in zip(user_ids, lists, strict=True)
+            for rank, found in enumerate(row, 1)
+        ],
+        columns=["user_id", "rank", "business_id", "score", "rating"],
+    )

@@ -24,14 +24,22 @@ class InvalidRequestError(ServingError):
     http_status = 400
 
 
-class UnknownSignatureError(ServingError):
-    """Reports a signature that the model doesn't have.
-
-    TensorFlow Serving answers FAILED_PRECONDITION over gRPC, but 400 over REST.
-    """
+class FailedPreconditionError(ServingError):
+    """Reports what can't be done in the state that the server is in."""
 
     code = "FAILED_PRECONDITION"
     http_status = 400
+
+
+class UnknownSignatureError(FailedPreconditionError):
+    """Reports a signature that the model doesn't have."""
+
+
+class UnauthenticatedError(ServingError):
+    """Reports a request without a valid key."""
+
+    code = "UNAUTHENTICATED"
+    http_status = 401
 
 
 class NotFoundError(ServingError):
@@ -46,3 +54,76 @@ class RequestTooLargeError(ServingError):
 
     code = "RESOURCE_EXHAUSTED"
     http_status = 413
+
+
+class CancelledError(ServingError):
+    """Reports a request whose client went away."""
+
+    code = "CANCELLED"
+    http_status = 499
+
+
+class UnimplementedError(ServingError):
+    """Reports a method of the protocol that this server doesn't have."""
+
+    code = "UNIMPLEMENTED"
+    http_status = 501
+
+
+class OverloadedError(ServingError):
+    """Reports a request that was refused because too many are waiting; it may be sent again.
+
+    TensorFlow Serving answers 429 over REST; 503 with Retry-After is what load balancers know.
+    """
+
+    code = "RESOURCE_EXHAUSTED"
+    http_status = 503
+
+
+class UnavailableError(ServingError):
+    """Reports a server that is stopping, or can't be reached; a request may be sent again."""
+
+    code = "UNAVAILABLE"
+    http_status = 503
+
+
+class DeadlineError(ServingError):
+    """Reports a request that was not answered in time."""
+
+    code = "DEADLINE_EXCEEDED"
+    http_status = 504
+
+
+_ERRORS = (
+    InvalidRequestError,
+    FailedPreconditionError,
+    UnauthenticatedError,
+    NotFoundError,
+    RequestTooLargeError,
+    CancelledError,
+    UnimplementedError,
+    OverloadedError,
+    UnavailableError,
+    DeadlineError,
+)
+# Where several share a code or a status, what a client finds most often.
+_BY_CODE = {error.code: error for error in _ERRORS}
+_BY_STATUS = {error.http_status: error for error in reversed(_ERRORS)} | {503: OverloadedError}
+
+
+def error_of_code(code: str) -> type[ServingError]:
+    """Finds the error of a gRPC status code.
+
+    Args:
+      code: Its name.
+    """
+    return _BY_CODE.get(code, ServingError)
+
+
+def error_of_status(status: int) -> type[ServingError]:
+    """Finds the error of an HTTP status.
+
+    Args:
+      status: Its number.
+    """
+    return _BY_STATUS.get(status, ServingError)

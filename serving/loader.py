@@ -15,8 +15,9 @@ from serving.errors import InvalidRequestError, ServingError, UnknownSignatureEr
 from serving.signatures import Signature, read_saved_model
 
 DEFAULT_SIGNATURE = "serving_default"
-# Where a model lies below a pipeline root.
-_MODEL_IN_ROOT = os.path.join("serving", "t2rec")
+# Where models, and the one that counts by default, lie below a pipeline root.
+_MODELS_IN_ROOT = "serving"
+_MODEL_IN_ROOT = os.path.join(_MODELS_IN_ROOT, "t2rec")
 _SAVED_MODEL = "saved_model.pb"
 _VARIABLES = os.path.join("variables", "variables.index")
 
@@ -31,22 +32,79 @@ def find_version(path: str) -> str:
     Raises:
       InputError: If there is no complete SavedModel.
     """
-    path = os.path.normpath(path) if "://" not in path else path.rstrip("/")
-    if _exists(os.path.join(path, _SAVED_MODEL)):
+    path = _normal(path)
+    if exists(os.path.join(path, _SAVED_MODEL)):
         return path
     for folder in (path, os.path.join(path, _MODEL_IN_ROOT)):
-        versions = [name for name in _names(folder) if name.isdecimal()]
-        for version in sorted(versions, key=int, reverse=True):
-            found = os.path.join(folder, version)
-            # A version that is still being copied has no index of variables yet.
-            if all(_exists(os.path.join(found, file)) for file in (_SAVED_MODEL, _VARIABLES)):
-                return found
-    got = "no such folder" if not _exists(path) else f"a folder with {sorted(_names(path))[:5]}"
-    raise InputError(
+        versions = _versions(folder)
+        if versions:
+            return os.path.join(folder, versions[0])
+    raise _no_model(path)
+
+
+def find_models(path: str) -> list[str]:
+    """Finds the models that a path stands for.
+
+    Args:
+      path: A version folder, a model folder with numbered version folders, or the root of a
+        pipeline.
+
+    Returns:
+      The path itself, or the folders of all models of the root.
+
+    Raises:
+      InputError: If there is no complete SavedModel.
+    """
+    path = _normal(path)
+    if is_saved_model(path) or _versions(path):
+        return [path]
+    folder = os.path.join(path, _MODELS_IN_ROOT)
+    models = [os.path.join(folder, name) for name in sorted(list_names(folder))]
+    found = [model for model in models if _versions(model)]
+    if not found:
+        raise _no_model(path)
+    return found
+
+
+def is_saved_model(path: str) -> bool:
+    """Tells whether a folder is a complete SavedModel.
+
+    Args:
+      path: A folder. One that is still being copied has no index of variables yet.
+    """
+    return all(exists(os.path.join(path, file)) for file in (_SAVED_MODEL, _VARIABLES))
+
+
+def _versions(folder: str) -> list[str]:
+    """Lists the complete versions of a model, the newest first."""
+    numbers = sorted(filter(str.isdecimal, list_names(folder)), key=int, reverse=True)
+    return [number for number in numbers if is_saved_model(os.path.join(folder, number))]
+
+
+def _normal(path: str) -> str:
+    return os.path.normpath(path) if "://" not in path else path.rstrip("/")
+
+
+def _no_model(path: str) -> InputError:
+    got = "no such folder" if not exists(path) else f"a folder with {sorted(list_names(path))[:5]}"
+    return InputError(
         f"Expected an exported model at {path!r}: a folder with {_SAVED_MODEL}, with numbered "
         f"versions, or a pipeline root with {_MODEL_IN_ROOT}; got {got}. Run `t2rec run` first or "
         "give another path."
     )
+
+
+def list_names(path: str) -> list[str]:
+    """Lists a folder; empty if there is none.
+
+    Args:
+      path: A folder, local or on a filesystem that TensorFlow knows.
+    """
+    if "://" not in path:
+        return os.listdir(path) if os.path.isdir(path) else []
+    import tensorflow as tf
+
+    return [name.rstrip("/") for name in tf.io.gfile.listdir(path)] if exists(path) else []
 
 
 def load_model(path: str) -> "ServedModel":
@@ -69,6 +127,7 @@ class ServedModel:
       name: Name of the model: that of the folder of its versions.
       version: Number of the version; 0 if its folder is not named by a number.
       signatures: By name, what can be called.
+      definitions: The same as TensorFlow's `SignatureDef`s.
     """
 
     def __init__(self, path: str):
@@ -92,6 +151,7 @@ class ServedModel:
         self.name = os.path.basename(parent) if numbered else folder
         contents = read_saved_model(os.path.join(path, _SAVED_MODEL))
         self.signatures: Mapping[str, Signature] = contents.signatures
+        self.definitions = contents.definitions
         if contents.needs_scann:
             importlib.import_module("scann")  # Registers its ops.
         self._errors = tf.errors
@@ -123,9 +183,7 @@ class ServedModel:
         try:
             return self.signatures[name or DEFAULT_SIGNATURE]
         except KeyError:
-            raise UnknownSignatureError(
-                f'Serving signature name: "{name}" not found in signature def'
-            ) from None
+            raise UnknownSignatureError(f'Serving signature key "{name}" not found.') from None
 
     def call(
         self, signature: str, inputs: Mapping[str, np.ndarray | Sequence]
@@ -145,7 +203,22 @@ class ServedModel:
           InvalidRequestError: If the inputs don't fit the signature.
           ServingError: If the model fails.
         """
-        arrays = self.signature(signature).complete(inputs)
+        return self.run(signature, self.signature(signature).complete(inputs))
+
+    def run(self, signature: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """Calls a signature with inputs that are complete and checked.
+
+        Args:
+          signature: Name of a signature that there is; "" stands for the default one.
+          arrays: What `Signature.complete` returned.
+
+        Returns:
+          By name, the output arrays; strings are `bytes`.
+
+        Raises:
+          InvalidRequestError: If the model refuses the inputs.
+          ServingError: If the model fails.
+        """
         try:
             values = self._calls[signature or DEFAULT_SIGNATURE](*arrays)
         except self._errors.InvalidArgumentError as error:
@@ -154,13 +227,9 @@ class ServedModel:
             raise ServingError(_reason(error)) from error
         return dict(zip(self.signature(signature).output_tensors, values, strict=True))
 
-    def warm_up(self) -> None:
-        """Calls every signature once, because a first call takes far longer than later ones."""
-        for name, signature in self.signatures.items():
-            self.call(name, signature.example())
-
     def close(self) -> None:
-        """Frees the model."""
+        """Frees the model; it can't be called any more."""
+        self._calls = {}
         self._session.close()
 
 
@@ -169,19 +238,14 @@ def _reason(error: Exception) -> str:
     return str(error).split("\n\t [[")[0].strip().split("\n")[-1]
 
 
-def _exists(path: str) -> bool:
-    """Tells whether a file or folder exists; only remote paths need TensorFlow."""
+def exists(path: str) -> bool:
+    """Tells whether a file or folder exists; only remote paths need TensorFlow.
+
+    Args:
+      path: A path, local or on a filesystem that TensorFlow knows.
+    """
     if "://" not in path:
         return os.path.exists(path)
     import tensorflow as tf
 
     return tf.io.gfile.exists(path)
-
-
-def _names(path: str) -> list[str]:
-    """Lists a folder; empty if there is none."""
-    if "://" not in path:
-        return os.listdir(path) if os.path.isdir(path) else []
-    import tensorflow as tf
-
-    return [name.rstrip("/") for name in tf.io.gfile.listdir(path)] if _exists(path) else []

@@ -15,6 +15,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import orjson
@@ -58,7 +59,7 @@ def parse_body(body: bytes) -> dict:
     return request
 
 
-def read_inputs(request: Mapping, signature: Signature) -> dict[str, np.ndarray]:
+def read_inputs(request: Mapping, signature: Signature) -> dict[str, Any]:
     """Reads the inputs of a request in either format.
 
     Args:
@@ -66,10 +67,11 @@ def read_inputs(request: Mapping, signature: Signature) -> dict[str, np.ndarray]
       signature: The signature that is asked for.
 
     Returns:
-      By name, the arrays that were given.
+      By name, what was given as nested lists, strings decoded and filled up.
 
     Raises:
-      InvalidRequestError: If they don't fit the signature.
+      InvalidRequestError: If the names don't fit the signature. `Signature.complete` checks the
+        values.
     """
     if "instances" in request:
         return _read_rows(request["instances"], signature)
@@ -98,7 +100,7 @@ def write_error(message: str) -> bytes:
     return orjson.dumps({"error": message.encode("utf-8", "replace").decode()})
 
 
-def _read_rows(instances: object, signature: Signature) -> dict[str, np.ndarray]:
+def _read_rows(instances: object, signature: Signature) -> dict[str, Any]:
     if not isinstance(instances, list):
         raise InvalidRequestError(
             f"JSON Value: {_excerpt(instances)} Excepting 'instances' to be an list/array"
@@ -112,10 +114,10 @@ def _read_rows(instances: object, signature: Signature) -> dict[str, np.ndarray]
                 raise InvalidRequestError(
                     f"Expecting value/list but got object at item {place} of input list"
                 )
-        return {spec.name: _tensor(spec, instances, ragged=True)}
+        return {spec.name: _values(spec, instances, ragged=True)}
     names = _check_names(instances, signature)
     return {
-        name: _tensor(signature.inputs[name], [row[name] for row in instances], ragged=True)
+        name: _values(signature.inputs[name], [row[name] for row in instances], ragged=True)
         for name in names
     }
 
@@ -141,17 +143,17 @@ def _check_names(instances: Sequence, signature: Signature) -> Sequence[str]:
     return list(names)
 
 
-def _read_columns(inputs: object, signature: Signature) -> dict[str, np.ndarray]:
+def _read_columns(inputs: object, signature: Signature) -> dict[str, Any]:
     if not _is_named(inputs):
         spec = _only_input(signature, "inputs is a plain value/list, but expecting an object")
-        return {spec.name: _tensor(spec, inputs)}
+        return {spec.name: _values(spec, inputs)}
     assert isinstance(inputs, dict)
     for name, spec in signature.inputs.items():
         if name not in inputs and spec.default is None:
             raise InvalidRequestError(f"Missing named input: {name} in 'inputs' object.")
     for name in inputs.keys() - signature.inputs.keys():
         raise InvalidRequestError(f"JSON object: does not have named input: {name}")
-    return {name: _tensor(signature.inputs[name], value) for name, value in inputs.items()}
+    return {name: _values(signature.inputs[name], value) for name, value in inputs.items()}
 
 
 def _only_input(signature: Signature, problem: str) -> InputSpec:
@@ -164,12 +166,12 @@ def _only_input(signature: Signature, problem: str) -> InputSpec:
     return required[0]
 
 
-def _tensor(spec: InputSpec, values: object, ragged: bool = False) -> np.ndarray:
+def _values(spec: InputSpec, values: object, ragged: bool = False) -> object:
     if spec.dtype == "string":
         values = _decoded(values)
         if ragged and len(spec.shape) == 2 and isinstance(values, list):
             values = _padded(values)
-    return spec.convert(values)  # type: ignore[arg-type]
+    return values
 
 
 def _decoded(value: object) -> object:

@@ -1,237 +1,253 @@
-"""Serves an exported model over TensorFlow Serving's REST protocol."""
+"""Serves exported models over TensorFlow Serving's gRPC and REST protocols."""
 
 import asyncio
 import contextlib
+import gc
+import json
 import logging
-import re
+import os
 import signal
 import socket
+import ssl
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import AsyncIterator
 
-import orjson
-import uvicorn
+import uvloop
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from models.errors import InputError
-from serving import rest
-from serving.errors import (
-    InvalidRequestError,
-    NotFoundError,
-    RequestTooLargeError,
-    ServingError,
-)
-from serving.loader import ServedModel, load_model
+from serving import grpc_api, model_config
+from serving.access import Access
+from serving.batcher import Batcher
+from serving.core import Core
+from serving.errors import ServingError
+from serving.http_protocol import HttpLimits, HttpServer
+from serving.manager import ModelManager, serving
+from serving.metrics import Metrics
+from serving.request_log import RequestLog
+from serving.rest_api import RestApi, write_error
+from serving.server_options import ServerOptions
 
+_BACKLOG = 1_024
+# RPCs beside predictions that find room under any load; gRPC itself refuses the rest.
+_OTHER_RPCS = 16
 _LOGGER = logging.getLogger("t2rec")
-_GRACE_SECONDS = 10
-_PREDICT = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?:predict", re.IGNORECASE)
-_STATUS = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(/metadata)?", re.IGNORECASE)
-
-_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
-def serve(
-    model_dir: str,
-    host: str = "127.0.0.1",
-    port: int = 8501,
-    model_name: str | None = None,
-    num_threads: int = 4,
-    max_body_bytes: int = 16 << 20,
-) -> None:
-    """Serves a model until SIGTERM or SIGINT; requests under way are answered first.
+def serve(options: ServerOptions) -> None:
+    """Serves until SIGTERM or SIGINT; requests under way are answered first.
 
     Args:
-      model_dir: As `serving.loader.find_version` takes it.
-      host: Address to listen on.
-      port: Port to listen on; 0 for any free one.
-      model_name: Name in the URLs; the model folder's own by default.
-      num_threads: Requests that are answered at once.
-      max_body_bytes: Size of the largest request.
+      options: What to serve, and how.
 
     Raises:
-      InputError: If there is no model, or the port is taken.
+      InputError: If there is no model, a port is taken, or a file can't be read.
     """
-    listener = _listen(host, port)
-    with listener, ThreadPoolExecutor(num_threads, "predict") as pool:
-        model = load_model(model_dir)
-        model.warm_up()
-        app = RestApp(model, model_name or model.name, pool, max_body_bytes)
-        server = _Server(
-            uvicorn.Config(
-                app,
-                loop="uvloop",
-                http="httptools",
-                lifespan="off",
-                ws="none",
-                log_config=None,
-                access_log=False,
-                timeout_graceful_shutdown=_GRACE_SECONDS,
-            ),
-            f"Serving {app.name} version {model.version} from {model.path} at "
-            f"http://{host}:{listener.getsockname()[1]}/v1/models/{app.name}",
+    config = _read_config(options)
+    files = _read_files(options)
+    # What was imported never goes away, and need not be looked at again and again.
+    gc.freeze()
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(_listen(options.host, options.port))
+        metrics = Metrics()
+        manager = ModelManager(options.max_batch_rows, options.poll_seconds)
+        stack.enter_context(serving(manager))
+        batcher = Batcher(options.max_batch_rows, options.workers, metrics.count_batch)
+        stack.enter_context(batcher)
+        request_log = stack.enter_context(RequestLog(manager.sampling))
+        core = Core(
+            manager,
+            batcher,
+            metrics,
+            request_log,
+            options.max_pending_requests,
+            options.max_pending_bytes,
         )
-        with _exit_without_traceback():
-            server.run(sockets=[listener])
-        model.close()
-    _LOGGER.info("Stopped serving %s", app.name)
+        loop = uvloop.new_event_loop()
+        stack.callback(loop.close)
+        loop.run_until_complete(_Server(options, core, files).run(config, listener))
+    _LOGGER.info("Stopped serving")
 
 
-class RestApp:
-    """Answers requests for one version of one model: an ASGI application.
+class _Files:
+    """What was read from the files that the options name."""
 
-    Attributes:
-      name: Name of the model in the URLs.
-    """
-
-    def __init__(
-        self,
-        model: ServedModel,
-        name: str,
-        pool: ThreadPoolExecutor,
-        max_body_bytes: int,
-    ):
-        """Puts a model behind URLs.
-
-        Args:
-          model: The model.
-          name: Its name in the URLs.
-          pool: Where requests are parsed and answered, so that the event loop stays free.
-          max_body_bytes: Size of the largest request.
-        """
-        self.name = name
-        self._model = model
-        self._pool = pool
-        self._max_body_bytes = max_body_bytes
-
-    async def __call__(self, scope: Mapping[str, Any], receive: _Receive, send: _Send) -> None:
-        """Answers one request."""
-        if scope["type"] != "http":
-            return
-        try:
-            status, body = 200, await self._answer(scope, receive)
-        except ServingError as error:
-            status, body = error.http_status, rest.write_error(str(error))
-        except Exception:
-            _LOGGER.exception("%s %s failed", scope["method"], scope["path"])
-            status, body = 500, rest.write_error("Internal error; see the log of the server")
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-        ]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-    async def _answer(self, scope: Mapping[str, Any], receive: _Receive) -> bytes:
-        method, path = scope["method"], scope["path"]
-        if method == "POST" and (match := _PREDICT.fullmatch(path)):
-            body = await self._read(receive)
-            self._check_predict(match[1], match[2])
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._pool, self._predict, body)
-        if method == "GET" and (match := _STATUS.fullmatch(path)):
-            self._check_status(match[1], match[2])
-            return orjson.dumps(self._metadata() if match[3] else self._status())
-        raise InvalidRequestError(f"Malformed request: {method} {path}")
-
-    async def _read(self, receive: _Receive) -> bytes:
-        chunks, size, more = [], 0, True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise InvalidRequestError("The client went away")
-            size += len(message.get("body", b""))
-            # What is too large is still read to its end: few clients look for an answer before.
-            if size <= self._max_body_bytes:
-                chunks.append(message.get("body", b""))
-            more = message.get("more_body", False)
-        if size > self._max_body_bytes:
-            raise RequestTooLargeError(
-                f"Expected a request of at most {self._max_body_bytes} bytes; got {size}. Split it."
+    def __init__(self, options: ServerOptions):
+        self.access = Access.from_file(options.api_keys) if options.api_keys else Access()
+        self.tls: ssl.SSLContext | None = None
+        self.grpc_credentials = None
+        if options.tls_certificate:
+            self.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self.tls.load_cert_chain(options.tls_certificate, options.tls_key or None)
+            if options.tls_client_authority:
+                self.tls.load_verify_locations(options.tls_client_authority)
+                self.tls.verify_mode = ssl.CERT_REQUIRED
+            self.grpc_credentials = grpc_api.credentials(
+                _read(options.tls_certificate),
+                _read(options.tls_key or options.tls_certificate),
+                _read(options.tls_client_authority) if options.tls_client_authority else None,
             )
-        return b"".join(chunks)
-
-    def _check_predict(self, name: str, version: str | None) -> None:
-        if name == self.name and version in {None, str(self._model.version)}:
-            return
-        wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-        raise NotFoundError(f"Servable not found for request: {wanted}")
-
-    def _check_status(self, name: str, version: str | None) -> None:
-        if name != self.name:
-            raise NotFoundError(f"Could not find any versions of model {name}")
-        if version not in {None, str(self._model.version)}:
-            raise NotFoundError(f"Could not find version {version} of model {name}")
-
-    def _predict(self, body: bytes) -> bytes:
-        request = rest.parse_body(body)
-        name = request.get("signature_name", "")
-        inputs = rest.read_inputs(request, self._model.signature(name))
-        outputs = self._model.call(name, inputs)
-        return (rest.write_rows if "instances" in request else rest.write_columns)(outputs)
-
-    def _status(self) -> dict:
-        return {
-            "model_version_status": [
-                {
-                    "version": str(self._model.version),
-                    "state": "AVAILABLE",
-                    "status": {"error_code": "OK", "error_message": ""},
-                }
-            ]
-        }
-
-    def _metadata(self) -> dict:
-        def tensor(name: str, dtype: str, shape: tuple[int, ...]) -> dict:
-            dims = [{"size": str(size), "name": ""} for size in shape]
-            return {
-                "dtype": f"DT_{dtype.upper()}".replace("FLOAT32", "FLOAT"),
-                "tensor_shape": {"dim": dims, "unknown_rank": False},
-                "name": name,
-            }
-
-        definitions = {
-            name: {
-                "inputs": {
-                    key: tensor(spec.tensor, spec.dtype, spec.shape)
-                    for key, spec in signature.inputs.items()
-                },
-                "outputs": {
-                    key: tensor(signature.output_tensors[key], *spec)
-                    for key, spec in signature.outputs.items()
-                },
-                "method_name": "tensorflow/serving/predict",
-            }
-            for name, signature in self._model.signatures.items()
-        }
-        return {
-            "model_spec": {
-                "name": self.name,
-                "signature_name": "",
-                "version": str(self._model.version),
-            },
-            "metadata": {
-                "signature_def": {
-                    "@type": "type.googleapis.com/tensorflow.serving.SignatureDefMap",
-                    "signature_def": definitions,
-                }
-            },
-        }
 
 
-class _Server(uvicorn.Server):
-    """Says when requests are accepted."""
+class _Server:
+    """Both transports around one core, from start to stop."""
 
-    def __init__(self, config: uvicorn.Config, ready: str):
-        super().__init__(config)
-        self._ready = ready
+    def __init__(self, options: ServerOptions, core: Core, files: _Files):
+        self._options = options
+        self._core = core
+        self._files = files
+        self._live = True
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            _LOGGER.info("%s", self._ready)
+    async def run(self, config: ModelServerConfig, listener: socket.socket) -> None:
+        stopping = asyncio.Event()
+        with _signals(stopping.set):
+            async with self._listening(listener) as (grpc, grpc_port):
+                rest_port = listener.getsockname()[1]
+                if not await self._load(config, stopping):
+                    return
+                await grpc.report_health(self._core.manager.is_ready())
+                self._say_ready(rest_port, grpc_port)
+                watcher = asyncio.create_task(self._watch(grpc))
+                await stopping.wait()
+                watcher.cancel()
+                _LOGGER.info("Stopping: answering what was accepted")
+                self._live = False
+                await grpc.report_health(serving=False)
+
+    @contextlib.asynccontextmanager
+    async def _listening(
+        self, listener: socket.socket
+    ) -> AsyncIterator[tuple[grpc_api.GrpcApi, int]]:
+        """Accepts requests; at the end those under way are answered."""
+        options, files = self._options, self._files
+        rest = RestApi(self._core, files.access, options.timeout_seconds, lambda: self._live)
+        limits = HttpLimits(options.max_body_bytes, read_seconds=options.read_seconds)
+        http = HttpServer(rest.answer, rest.refuse, write_error, limits)
+        grpc = grpc_api.GrpcApi(
+            self._core, files.access, options.timeout_seconds, self._reload, lambda: self._live
+        )
+        grpc_server = grpc_api.make_server(
+            options.max_body_bytes, options.max_pending_requests + _OTHER_RPCS
+        )
+        grpc.add_to(grpc_server)
+        grpc_port = self._bind_grpc(grpc_server)
+        loop = asyncio.get_running_loop()
+        await grpc_server.start()
+        http_listener = await loop.create_server(
+            http.connect, sock=listener, backlog=_BACKLOG, ssl=files.tls
+        )
+        try:
+            yield grpc, grpc_port
+        finally:
+            http_listener.close()
+            await asyncio.gather(
+                http.drain(options.grace_seconds), grpc_server.stop(options.grace_seconds)
+            )
+
+    def _bind_grpc(self, server) -> int:
+        """Binds the port of gRPC; 0 if there is to be none."""
+        options = self._options
+        if options.grpc_port < 0:
+            return 0
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        address = f"{host}:{options.grpc_port}"
+        try:
+            if self._files.grpc_credentials:
+                port = server.add_secure_port(address, self._files.grpc_credentials)
+            else:
+                port = server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise _taken(options.host, options.grpc_port, "grpc-port", error) from error
+        if not port:
+            raise _taken(options.host, options.grpc_port, "grpc-port", "no port")
+        return port
+
+    async def _load(self, config: ModelServerConfig, stopping: asyncio.Event) -> bool:
+        """Loads the models; returns whether to go on."""
+        loading = asyncio.create_task(asyncio.to_thread(self._core.manager.apply, config))
+        waiting = asyncio.create_task(stopping.wait())
+        await asyncio.wait({loading, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        try:
+            await loading  # A thread can't be stopped in the middle.
+        except ServingError as error:
+            # Models of a file may appear later; one that was named on the command line is there.
+            if not self._options.model_config_file:
+                reasons = [s["message"] for s in self._statuses() if s["message"]]
+                raise InputError("; ".join(reasons) or str(error)) from error
+            _LOGGER.warning("%s", error)
+        return not stopping.is_set()
+
+    def _statuses(self) -> list[dict[str, str]]:
+        from serving import page
+
+        return [s for states in page.state(self._core)["models"].values() for s in states]
+
+    def _say_ready(self, rest_port: int, grpc_port: int) -> None:
+        scheme = "https" if self._files.tls else "http"
+        host = self._options.host
+        _LOGGER.info(
+            "Ready: REST at %s://%s:%d/v1/models/%s, gRPC at %s",
+            scheme,
+            host,
+            rest_port,
+            ",".join(self._core.manager.names()),
+            f"{host}:{grpc_port}" if grpc_port else "no port",
+        )
+        if path := self._options.ready_file:
+            with open(f"{path}.incoming", "w", encoding="utf-8") as file:
+                json.dump({"rest_port": rest_port, "grpc_port": grpc_port}, file)
+            os.replace(f"{path}.incoming", path)
+
+    async def _reload(self, config: ModelServerConfig) -> None:
+        await asyncio.to_thread(self._core.manager.apply, config)
+
+    async def _watch(self, grpc: grpc_api.GrpcApi) -> None:
+        """Keeps gRPC's health up to date, and reads the configuration again if it changes."""
+        path, seconds = self._options.model_config_file, self._options.model_config_poll_seconds
+        known = _read(path) if path else b""
+        ready, elapsed = None, 0.0
+        while True:
+            await asyncio.sleep(1.0)
+            elapsed += 1.0
+            if ready != (ready := self._core.manager.is_ready()):
+                await grpc.report_health(ready)
+            if not path or not seconds or elapsed < seconds:
+                continue
+            elapsed = 0.0
+            try:
+                if known != (known := _read(path)):
+                    await self._reload(model_config.read_config(path))
+                    _LOGGER.info("Read %s again", path)
+            except (InputError, OSError) as error:
+                _LOGGER.error("%s; serving goes on as before", error)
+
+
+def _read_config(options: ServerOptions) -> ModelServerConfig:
+    if options.model_config_file:
+        return model_config.read_config(options.model_config_file)
+    config = model_config.config_of_folders(options.models, options.model_name)
+    if options.request_log:
+        for model in config.model_config_list.config:
+            model.logging_config.sampling_config.sampling_rate = options.request_log_rate
+            collector = model.logging_config.log_collector_config
+            collector.filename_prefix = options.request_log
+    return config
+
+
+def _read_files(options: ServerOptions) -> _Files:
+    try:
+        return _Files(options)
+    except (OSError, ValueError) as error:  # An SSLError is an OSError.
+        raise InputError(
+            "Expected readable files for --api-keys, --tls-certificate, --tls-key and "
+            f"--tls-client-authority; got: {error}. Correct them."
+        ) from error
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -243,23 +259,28 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except (OSError, OverflowError) as error:
         listener.close()
-        raise InputError(
-            f"Expected to listen on {host}:{port}; got {error}. Stop the program that uses the "
-            "port or choose another --port."
-        ) from error
+        raise _taken(host, port, "port", error) from error
     return listener
 
 
+def _taken(host: str, port: int, option: str, error: object) -> InputError:
+    return InputError(
+        f"Expected to listen on {host}:{port}; got {error}. Stop the program that uses the port "
+        f"or choose another --{option}."
+    )
+
+
 @contextlib.contextmanager
-def _exit_without_traceback() -> Iterator[None]:
-    """Lets a stop by signal be a normal end: uvicorn raises the signal again once it is done."""
+def _signals(stop):
+    """Calls `stop` at SIGTERM and SIGINT."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signals = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, lambda *_: None) for number in signals]
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
     try:
         yield
     finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

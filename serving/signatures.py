@@ -1,6 +1,7 @@
 """Reads what a SavedModel's signatures take and give, and checks inputs against it."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,15 +31,19 @@ class InputSpec:
     default: np.ndarray | None
     tensor: str
 
-    def convert(self, values: np.ndarray | Sequence) -> np.ndarray:
+    def convert(self, values: np.ndarray | Sequence, same_type: bool = False) -> np.ndarray:
         """Makes the array that the graph takes.
 
         Args:
           values: An array, or nested lists, of the input's type and shape.
+          same_type: Whether `values` is an array that must have just the input's type; otherwise
+            whole numbers may stand for floats, for example.
 
         Raises:
           InvalidRequestError: If type or shape don't fit.
         """
+        if same_type:
+            self._check_type(values)
         try:
             # As objects, so that a number among strings does not become one of them.
             array = np.asarray(values, object if self.dtype == "string" else None)
@@ -69,9 +74,22 @@ class InputSpec:
         return converted
 
     @property
+    def one_row_for_all(self) -> bool:
+        """Whether one row stands for all of a batch, as it does where the default is one row."""
+        return self.default is not None and self.default.shape[:1] == (1,)
+
+    @property
     def numpy_dtype(self) -> np.dtype:
         """The type of the arrays that the graph takes."""
         return np.dtype(object if self.dtype == "string" else self.dtype)
+
+    def _check_type(self, values: np.ndarray | Sequence) -> None:
+        assert isinstance(values, np.ndarray)
+        if values.dtype != self.numpy_dtype:
+            dtype = "string" if values.dtype == object else values.dtype
+            raise InvalidRequestError(
+                f"Expects {self.name!r} to be {self.dtype} but {dtype} is provided"
+            )
 
     def _check_shape(self, array: np.ndarray) -> None:
         fits = len(array.shape) == len(self.shape) and all(
@@ -110,11 +128,14 @@ class Signature:
     output_tensors: Mapping[str, str]
     outputs: Mapping[str, tuple[str, tuple[int, ...]]]
 
-    def complete(self, inputs: Mapping[str, np.ndarray | Sequence]) -> list[np.ndarray]:
+    def complete(
+        self, inputs: Mapping[str, np.ndarray | Sequence], same_types: bool = False
+    ) -> list[np.ndarray]:
         """Checks inputs, and fills in the defaults of those that were left out.
 
         Args:
           inputs: By name, arrays or nested lists.
+          same_types: Whether the inputs are arrays that must have just the signature's types.
 
         Returns:
           Arrays in the order of `inputs`.
@@ -135,9 +156,19 @@ class Signature:
         return [
             spec.default
             if spec.default is not None and name not in inputs
-            else spec.convert(inputs[name])
+            else spec.convert(inputs[name], same_types)
             for name, spec in self.inputs.items()
         ]
+
+    @functools.cached_property
+    def has_rows(self) -> bool:
+        """Whether the first dimension of all inputs and outputs is the batch."""
+        shapes = [spec.shape for spec in self.inputs.values()]
+        shapes += [shape for _, shape in self.outputs.values()]
+        optional = [spec for spec in self.inputs.values() if spec.default is not None]
+        return all(shape[:1] == (-1,) for shape in shapes) and all(
+            spec.one_row_for_all for spec in optional
+        )
 
     def example(self) -> dict[str, np.ndarray]:
         """Makes a request of one row: zeros and "" for what is required, else the defaults."""
@@ -156,10 +187,12 @@ class SavedModelContents:
 
     Attributes:
       signatures: By name.
+      definitions: By name, what they were read from: TensorFlow's `SignatureDef`s.
       needs_scann: Whether its graph has ops of ScaNN.
     """
 
     signatures: Mapping[str, Signature]
+    definitions: Mapping[str, Any]
     needs_scann: bool
 
 
@@ -185,12 +218,14 @@ def read_saved_model(path: str) -> SavedModelContents:
             f"Expected a SavedModel with one graph in {path!r}; got {len(content)} bytes of "
             "something else. Export it again."
         ) from error
+    definitions = {
+        name: definition
+        for name, definition in sorted(graph.signature_def.items())
+        if definition.outputs and not name.startswith("__")
+    }
     return SavedModelContents(
-        signatures={
-            name: _signature(definition)
-            for name, definition in sorted(graph.signature_def.items())
-            if definition.outputs and not name.startswith("__")
-        },
+        signatures={name: read_signature(definition) for name, definition in definitions.items()},
+        definitions=definitions,
         # The graph's own list of ops leaves out those inside the branches of a condition.
         needs_scann=any(
             node.op.startswith(_SCANN_NAMESPACE)
@@ -200,8 +235,26 @@ def read_saved_model(path: str) -> SavedModelContents:
     )
 
 
-def _signature(definition: Any) -> Signature:
-    """Converts a `SignatureDef`."""
+def signature_map(definitions: Mapping[str, Any]) -> Any:
+    """Makes the message that GetModelMetadata answers with, a `SignatureDefMap`.
+
+    Args:
+      definitions: By name, `SignatureDef`s.
+    """
+    from tensorflow_serving.apis import get_model_metadata_pb2
+
+    message = get_model_metadata_pb2.SignatureDefMap()
+    for name, definition in definitions.items():
+        message.signature_def[name].CopyFrom(definition)
+    return message
+
+
+def read_signature(definition: Any) -> Signature:
+    """Converts a `SignatureDef`.
+
+    Args:
+      definition: TensorFlow's message.
+    """
     import tensorflow as tf
 
     inputs = {}

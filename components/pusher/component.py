@@ -16,6 +16,7 @@ class PusherSpec(component_spec.ComponentSpec):
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "scann_model": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "infra_blessing": component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing),
     }
     OUTPUTS = {"pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel)}
 
@@ -38,6 +39,7 @@ class Pusher(base_component.BaseComponent):
         model: types.Channel,
         scann_model: types.Channel,
         blessing: types.Channel,
+        infra_blessing: types.Channel,
         serving_dir: str | data_types.RuntimeParameter,
     ):
         """Declares the component.
@@ -45,7 +47,8 @@ class Pusher(base_component.BaseComponent):
         Args:
           model: The SavedModel with exact search.
           scann_model: Its approximate twin.
-          blessing: Without it nothing is pushed.
+          blessing: Evaluator's; without it nothing is pushed.
+          infra_blessing: ServingValidator's; the same.
           serving_dir: Folder that gets `t2rec/VERSION` and `t2rec_scann/VERSION`.
         """
         super().__init__(
@@ -53,6 +56,7 @@ class Pusher(base_component.BaseComponent):
                 model=model,
                 scann_model=scann_model,
                 blessing=blessing,
+                infra_blessing=infra_blessing,
                 serving_dir=serving_dir,
                 pushed_model=types.Channel(type=standard_artifacts.PushedModel),
             )

@@ -12,6 +12,8 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
+from components.serving_validator import executor as serving_validator
+
 EXACT_MODEL, SCANN_MODEL = "t2rec", "t2rec_scann"
 
 # Servers follow folders with a number for a name; this is none.
@@ -32,17 +34,21 @@ class Executor(base_executor.BaseExecutor):
         """Pushes, or records that nothing was pushed.
 
         Args:
-          input_dict: `model`, `scann_model` and `blessing`.
+          input_dict: `model`, `scann_model`, `blessing` and `infra_blessing`.
           output_dict: `pushed_model`.
           exec_properties: `serving_dir`.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
-        blessing = artifact_utils.get_single_uri(input_dict["blessing"])
-        if not fileio.exists(os.path.join(blessing, constants.BLESSED_FILE_NAME)):
-            pushed.set_int_custom_property("pushed", 0)
-            _LOG.warning("not pushed: the model is not blessed")
-            return
+        for key, name, reason in (
+            ("blessing", constants.BLESSED_FILE_NAME, "the model is not blessed"),
+            ("infra_blessing", serving_validator.BLESSED_FILE, "the exports can't be served"),
+        ):
+            uri = artifact_utils.get_single_uri(input_dict[key])
+            if not fileio.exists(os.path.join(uri, name)):
+                pushed.set_int_custom_property("pushed", 0)
+                _LOG.warning("not pushed: %s", reason)
+                return
         serving_dir = exec_properties["serving_dir"]
         sources = {
             name: path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict[key]))

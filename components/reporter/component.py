@@ -17,6 +17,7 @@ class ReporterSpec(component_spec.ComponentSpec):
         "evaluation": component_spec.ChannelParameter(type=artifacts.Evaluation),
         "index_evaluation": component_spec.ChannelParameter(type=artifacts.Evaluation),
         "model_run": component_spec.ChannelParameter(type=standard_artifacts.ModelRun),
+        "infra_blessing": component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing),
         "pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel),
     }
     OUTPUTS = {"report": component_spec.ChannelParameter(type=artifacts.Report)}
@@ -38,6 +39,7 @@ class Reporter(base_component.BaseComponent):
         evaluation: types.Channel,
         index_evaluation: types.Channel,
         model_run: types.Channel,
+        infra_blessing: types.Channel,
         pushed_model: types.Channel,
         config: str,
     ):
@@ -48,6 +50,7 @@ class Reporter(base_component.BaseComponent):
           evaluation: Metrics on the test split, and the verdict.
           index_evaluation: Recall of the approximate index.
           model_run: History of the training.
+          infra_blessing: Whether the exports can be served, and why not.
           pushed_model: Which version was pushed, if any.
           config: `pipeline.config.PipelineConfig` as JSON.
         """
@@ -57,6 +60,7 @@ class Reporter(base_component.BaseComponent):
                 evaluation=evaluation,
                 index_evaluation=index_evaluation,
                 model_run=model_run,
+                infra_blessing=infra_blessing,
                 pushed_model=pushed_model,
                 config=config,
                 report=types.Channel(type=artifacts.Report),

@@ -10,6 +10,8 @@ from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
+from components.serving_validator.executor import REASONS_FILE
+
 METRICS_FILE = "metrics.json"
 
 
@@ -32,6 +34,7 @@ class Executor(base_executor.BaseExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         summary = _read(input_dict["rejects"], "summary.json")
         evaluation = _read(input_dict["evaluation"], METRICS_FILE)
+        _add_infra_blessing(evaluation, _read(input_dict["infra_blessing"], REASONS_FILE))
         pushed = artifact_utils.get_single_instance(input_dict["pushed_model"])
         config = exec_properties["config"]
         report = {
@@ -49,6 +52,17 @@ class Executor(base_executor.BaseExecutor):
             file.write(json.dumps(report, indent=2) + "\n")
 
 
-def _read(channel: list[types.Artifact], name: str) -> dict:
+def _add_infra_blessing(evaluation: dict, problems: list[str]) -> None:
+    """Makes one verdict of that on quality and that on serving."""
+    verdict = evaluation["blessing"]
+    if problems:
+        verdict["blessed"] = False
+    reasons = [f"FAILED: {problem}" for problem in problems] or [
+        "passed: both exports are served over REST and gRPC as in process"
+    ]
+    verdict["reasons"] = [*verdict["reasons"], *reasons]
+
+
+def _read(channel: list[types.Artifact], name: str) -> Any:
     with fileio.open(os.path.join(artifact_utils.get_single_uri(channel), name)) as file:
         return json.loads(file.read())

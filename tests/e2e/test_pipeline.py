@@ -73,7 +73,8 @@ def test_the_report_holds_what_the_contract_names(run):
         assert on_disk[task]["test"]["skipped"] == {}
     assert on_disk["index"]["recall@10"] >= run.settings.index.target_recall
     assert on_disk["blessing"]["blessed"] is True
-    assert len(on_disk["blessing"]["reasons"]) == 3
+    assert len(on_disk["blessing"]["reasons"]) == 4
+    assert "both exports are served over REST and gRPC" in on_disk["blessing"]["reasons"][-1]
     assert len(on_disk["config_digest"]) == 16
 
 

@@ -1,6 +1,7 @@
 """Small exports with known embeddings, and their answers by plain numpy."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -168,3 +169,83 @@ def exact_model(exact_export):
     from serving.loader import load_model
 
     return load_model(exact_export.path)
+
+
+def build_tiny(path, offset: float = 2.0) -> None:
+    """Writes a SavedModel that loads in no time.
+
+    Its signatures: `y = x / 2 + offset`, `k` times; ids twice; and one that counts up to a number,
+    a few hundred thousand a second.
+    """
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.offset = tf.Variable(offset, dtype=tf.float32)
+    one = tf.constant([1], tf.int32)
+
+    def half(x, k=one):
+        listed = tf.repeat((x / 2 + module.offset)[:, None], tf.reduce_max(k), axis=1)
+        with tf.control_dependencies([tf.debugging.assert_less(x, 1e6, "x must be small.")]):
+            return {"y": tf.identity(listed)}
+
+    def twice(ids):
+        return {"twice": tf.strings.join([ids, ids])}
+
+    def count(steps):
+        most = tf.reduce_max(steps)
+        (counted,) = tf.while_loop(lambda n: n < most, lambda n: (n + 1,), (tf.constant(0),))
+        return {"counted": tf.fill(tf.shape(steps), counted)}
+
+    module.functions = {
+        name: tf.function(function, input_signature=specs, autograph=False)
+        for name, function, specs in (
+            (
+                "serving_default",
+                half,
+                [tf.TensorSpec([None], tf.float32, "x"), tf.TensorSpec([None], tf.int32, "k")],
+            ),
+            ("ids", twice, [tf.TensorSpec([None], tf.string, "ids")]),
+            ("count", count, [tf.TensorSpec([None], tf.int32, "steps")]),
+        )
+    }
+    tf.saved_model.save(module, str(path), signatures=dict(module.functions))
+
+
+@pytest.fixture(scope="session")
+def tiny_versions(tmp_path_factory):
+    """A folder with the versions 1 and 2 of the tiny model, which add 1 and 2; copy it to use."""
+    root = tmp_path_factory.mktemp("tiny") / "tiny"
+    for version in (1, 2):
+        build_tiny(root / str(version), float(version))
+    return root
+
+
+@pytest.fixture
+def tiny(tiny_versions, tmp_path):
+    """A copy of the tiny model's folder, with version 1 only; `add_version` adds another."""
+    shutil.copytree(tiny_versions / "1", tmp_path / "tiny" / "1")
+    return tmp_path / "tiny"
+
+
+@pytest.fixture
+def add_version(tiny_versions, tiny):
+    """Adds a version as a pipeline does: whole or not at all."""
+
+    def add(number: int, broken: bool = False) -> None:
+        incoming = tiny / "incoming"
+        shutil.copytree(tiny_versions / "2", incoming)
+        if broken:
+            (incoming / "saved_model.pb").write_bytes(b"not a proto")
+        incoming.rename(tiny / str(number))
+
+    return add
+
+
+@pytest.fixture(scope="session")
+def exact_server(exact_export):
+    """A server of the exact export, which no test may stop."""
+    from serving.server_process import ServerProcess
+
+    arguments = ["--model", exact_export.path, "--max-body-bytes", "100000", "--read-seconds", "2"]
+    with ServerProcess(arguments) as process:
+        yield process

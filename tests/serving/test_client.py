@@ -1,12 +1,29 @@
+import asyncio
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
 from models.errors import InputError
-from serving.client import LocalClient, Recommendation, RestClient
-from serving.errors import InvalidRequestError
+from serving.client import (
+    Client,
+    LocalClient,
+    Newcomer,
+    Recommendation,
+    connect,
+    connect_async,
+    to_frame,
+)
+from serving.errors import (
+    DeadlineError,
+    InvalidRequestError,
+    OverloadedError,
+    ServingError,
+    UnavailableError,
+)
+from serving.retries import Retries
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +78,7 @@ def test_rate_pairs_users_with_businesses(client, exact_export):
 
 
 def test_nobody_listens():
-    client = RestClient("127.0.0.1:1")
+    client = connect("127.0.0.1:1")
     with pytest.raises(InputError, match=r"Expected a server at 127.0.0.1:1; .*t2rec serve"):
         client.recommend(["user-00"])
 
@@ -69,9 +86,79 @@ def test_nobody_listens():
 @pytest.mark.parametrize("address", ["", "ftp://host", "host:port", "http://"])
 def test_address_must_be_one(address):
     with pytest.raises(InputError, match="Expected an address like localhost:8501"):
-        RestClient(address)
+        connect(address)
 
 
-def test_rest_client_needs_no_tensorflow():
+def test_client_of_rest_needs_no_tensorflow():
     code = "import sys, serving.client; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_asyncio_clients_agree_with_the_model(exact_server, client, scheme):
+    addresses = {"http": exact_server.rest_address, "grpc": exact_server.grpc_address}
+    users = [f"user-{number:02d}" for number in range(20)]
+
+    async def ask():
+        async with connect_async(f"{scheme}://{addresses[scheme]}") as remote:
+            lists = await asyncio.gather(*(remote.recommend([u], k=3) for u in users))
+            newcomer = Newcomer({"place-0003": 5.0})
+            assert await remote.recommend_to_newcomers([newcomer], k=2) == _rounded(
+                client.recommend_to_newcomers([newcomer], k=2)
+            )
+            assert await remote.rate([], []) == []
+            with pytest.raises(InvalidRequestError, match="k must be from 1"):
+                await remote.similar(["place-0001"], k=0)
+            return [row for (row,) in lists]
+
+    assert asyncio.run(ask()) == _rounded(client.recommend(users, k=3))
+
+
+def _rounded(lists):
+    """A tolerant comparison: JSON has fewer digits than a float32 as a float64."""
+    return [
+        [
+            Recommendation(r.business_id, pytest.approx(r.score), pytest.approx(r.rating))
+            for r in row
+        ]
+        for row in lists
+    ]
+
+
+def test_only_refusals_are_asked_again():
+    retries = Retries(attempts=3, first_seconds=0.001)
+
+    class Refusing:
+        calls = 0
+
+        def predict(self, *_):
+            self.calls += 1
+            raise self.error
+
+    for error, calls in (
+        (OverloadedError("full"), 3),
+        (UnavailableError("away"), 3),
+        (DeadlineError("late"), 1),
+        (InvalidRequestError("wrong"), 1),
+        (ServingError("broken"), 1),
+    ):
+        transport = Refusing()
+        transport.error = error
+        with pytest.raises(type(error)):
+            Client(transport, "t2rec", 5.0, retries).rate(["a"], ["b"])
+        assert transport.calls == calls
+    # No retry would end in time.
+    late = Retries(attempts=9, first_seconds=60.0)
+    begin = time.monotonic()
+    transport.error = OverloadedError("full")
+    with pytest.raises(OverloadedError):
+        Client(transport, "t2rec", 0.5, late).rate(["a"], ["b"])
+    assert time.monotonic() - begin < 5.0
+
+
+def test_answers_as_a_table(client):
+    users = ["user-00", "nobody"]
+    frame = to_frame(users, client.recommend(users, k=3))
+    assert list(frame.columns) == ["user_id", "rank", "business_id", "score", "rating"]
+    assert frame["user_id"].tolist() == ["user-00"] * 3 + ["nobody"] * 3
+    assert frame["rank"].tolist() == [1, 2, 3] * 2

@@ -187,7 +187,7 @@ class TestExactModel:
             exact_model.call(signature, inputs)
 
     def test_unknown_signature_is_refused(self, exact_model):
-        with pytest.raises(UnknownSignatureError, match='signature name: "nope" not found'):
+        with pytest.raises(UnknownSignatureError, match='signature key "nope" not found'):
             exact_model.call("nope", {})
 
 

@@ -31,7 +31,7 @@ PAIR = Signature(
 
 def _read(request, signature=SIGNATURE):
     inputs = rest.read_inputs(rest.parse_body(json.dumps(request).encode()), signature)
-    return {name: values.tolist() for name, values in inputs.items()}
+    return {name: signature.inputs[name].convert(inputs[name]).tolist() for name in inputs}
 
 
 def test_rows_and_columns_give_the_same_arrays():
@@ -63,7 +63,7 @@ def test_lists_of_strings_are_padded_across_rows():
 
 def test_words_that_are_not_json_are_understood():
     body = b'{"inputs": {"a": ["x"], "b": [[NaN, -Infinity]]}}'
-    values = rest.read_inputs(rest.parse_body(body), PAIR)["b"]
+    values = PAIR.inputs["b"].convert(rest.read_inputs(rest.parse_body(body), PAIR)["b"])
     assert np.isnan(values[0, 0])
     assert values[0, 1] == -np.inf
 

@@ -1,10 +1,6 @@
 import concurrent.futures
 import json
-import re
-import signal
 import socket
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 
@@ -12,38 +8,15 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
-from serving.client import LocalClient, RestClient
+from serving.client import LocalClient, connect
 from serving.errors import InvalidRequestError, NotFoundError, RequestTooLargeError
 from serving.server import serve
-
-_SERVE = """
-import logging, sys
-from serving.server import serve
-logging.basicConfig(level=logging.INFO, format="%(name)s %(message)s")
-serve(sys.argv[1], port=0, max_body_bytes=100_000)
-"""
-
-
-@pytest.fixture(scope="module")
-def server(exact_export):
-    command = [sys.executable, "-c", _SERVE, exact_export.root]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    log = []
-    for line in process.stderr:
-        log.append(line)
-        if ready := re.search(r"t2rec Serving t2rec version 3 from .* at http://([^/]+)/", line):
-            yield process, ready[1]
-            break
-    else:
-        pytest.fail(f"The server did not start: {''.join(log)}")
-    process.kill()
-    process.wait()
-    process.stderr.close()
+from serving.server_options import ServerOptions
 
 
 @pytest.fixture
-def address(server):
-    return server[1]
+def address(exact_server):
+    return exact_server.rest_address
 
 
 def _open(request):
@@ -161,13 +134,14 @@ def test_metadata_lists_signatures(address):
     assert [dim["size"] for dim in shape["dim"]] == ["-1", "-1"]
 
 
-def test_other_requests_are_malformed(address):
-    status, answer = _open(f"http://{address}/v2/health")
-    assert (status, answer) == (400, {"error": "Malformed request: GET /v2/health"})
+def test_other_requests_are_malformed_or_not_found(address):
+    found = _open(f"http://{address}/v1/models/t2rec/nothing")
+    assert found == (400, {"error": "Malformed request: GET /v1/models/t2rec/nothing"})
+    assert _open(f"http://{address}/v2/x") == (404, {"error": "Not found: GET /v2/x"})
 
 
 def test_clients_in_and_out_of_process_agree(address, exact_export):
-    local, remote = LocalClient(exact_export.path), RestClient(address)
+    local, remote = LocalClient(exact_export.path), connect(address)
     users = ["user-07", "user-08", "nobody"]
     arguments = {"k": 40, "exclude_seen": True, "exclude_business_ids": ["place-0002"]}
     for found, expected in zip(
@@ -189,35 +163,26 @@ def test_clients_in_and_out_of_process_agree(address, exact_export):
 
 def test_client_raises_typed_errors(address):
     with pytest.raises(InvalidRequestError, match="k must be from 1 to 10000"):
-        RestClient(address).recommend(["user-01"], k=0)
+        connect(address).recommend(["user-01"], k=0)
     with pytest.raises(NotFoundError, match=r"Latest\(other\)"):
-        RestClient(f"http://{address}", "other").recommend(["user-01"])
+        connect(f"http://{address}", "other").recommend(["user-01"])
     with pytest.raises(RequestTooLargeError, match="at most 100000 bytes"):
-        RestClient(address).recommend(["u" * 30_000_000])
+        connect(address).recommend(["u" * 30_000_000])
 
 
 def test_concurrent_requests_get_their_own_answers(address, exact_export):
     users = [f"user-{number % 40:02d}" for number in range(200)]
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda u: RestClient(address).recommend([u], k=3)[0], users))
+        answers = list(pool.map(lambda u: connect(address).recommend([u], k=3)[0], users))
     for user, found in zip(users, answers, strict=True):
         expected = exact_export.recommend(user, k=3)
         assert [r.business_id for r in found] == [e[0] for e in expected]
 
 
-def test_taken_port_and_missing_model_are_input_errors(tmp_path):
+def test_taken_port_and_missing_model_are_input_errors(exact_export, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=rf"listen on 127.0.0.1:{port}; .*another --port"):
-            serve(str(tmp_path), port=port)
+            serve(ServerOptions(models=[exact_export.path], port=port))
     with pytest.raises(InputError, match="Expected an exported model"):
-        serve(str(tmp_path), port=0)
-
-
-def test_sigterm_ends_the_server_in_order(server):
-    process, _ = server
-    process.send_signal(signal.SIGTERM)
-    _, log = process.communicate(timeout=30)
-    assert process.returncode == 0, log
-    assert "Traceback" not in log
-    assert "Stopped serving t2rec" in log
+        serve(ServerOptions(models=[str(tmp_path)], port=0))

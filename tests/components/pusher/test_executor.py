@@ -5,6 +5,7 @@ from tfx.components.evaluator import constants
 from tfx.types import standard_artifacts
 
 from components.pusher import executor
+from components.serving_validator import executor as serving_validator
 
 
 @pytest.fixture
@@ -22,16 +23,23 @@ def channels(tmp_path):
     blessing = standard_artifacts.ModelBlessing()
     blessing.uri = str(tmp_path / "blessing")
     os.makedirs(blessing.uri)
+    infra_blessing = standard_artifacts.InfraBlessing()
+    infra_blessing.uri = str(tmp_path / "infra_blessing")
+    os.makedirs(infra_blessing.uri)
     pushed = standard_artifacts.PushedModel()
     pushed.uri = str(tmp_path / "pushed")
     os.makedirs(pushed.uri)
-    return {**exports, "blessing": [blessing]}, {"pushed_model": [pushed]}
+    blessings = {"blessing": [blessing], "infra_blessing": [infra_blessing]}
+    return {**exports, **blessings}, {"pushed_model": [pushed]}
 
 
 def bless(channels) -> None:
-    uri = channels[0]["blessing"][0].uri
-    with open(os.path.join(uri, constants.BLESSED_FILE_NAME), "w"):
-        pass
+    for key, name in (
+        ("blessing", constants.BLESSED_FILE_NAME),
+        ("infra_blessing", serving_validator.BLESSED_FILE),
+    ):
+        with open(os.path.join(channels[0][key][0].uri, name), "w"):
+            pass
 
 
 def test_pushes_both_exports_whole_under_one_version(channels, tmp_path):
@@ -47,7 +55,11 @@ def test_pushes_both_exports_whole_under_one_version(channels, tmp_path):
         assert (folder / version / "variables" / "variables.index").exists()
 
 
-def test_pushes_nothing_without_a_blessing(channels, tmp_path):
+@pytest.mark.parametrize("missing", ["blessing", "infra_blessing"])
+def test_pushes_nothing_without_both_blessings(channels, tmp_path, missing):
+    bless(channels)
+    (blessed,) = os.scandir(channels[0][missing][0].uri)
+    os.remove(blessed)
     executor.Executor().Do(*channels, {"serving_dir": str(tmp_path / "serving")})
     assert not (tmp_path / "serving").exists()
     pushed = channels[1]["pushed_model"][0]

@@ -1,12 +1,14 @@
 import json
 
+import pytest
 from tfx.types import standard_artifacts
 
 from components import artifacts
 from components.reporter import executor
 
 
-def test_the_counts_of_the_ingestion_reach_the_report(tmp_path):
+@pytest.mark.parametrize("problems", [[], ["rate over gRPC failed: why"]])
+def test_the_counts_of_the_ingestion_and_both_verdicts_reach_the_report(tmp_path, problems):
     summary = {
         "inputs": ["yelp_dataset.tar/review.json"],
         "unknown_users": 3,
@@ -17,9 +19,13 @@ def test_the_counts_of_the_ingestion_reach_the_report(tmp_path):
     }
     parts = {
         "rejects": (artifacts.Rejects, {"summary.json": summary}),
-        "evaluation": (artifacts.Evaluation, {"metrics.json": {"blessing": {"blessed": True}}}),
+        "evaluation": (
+            artifacts.Evaluation,
+            {"metrics.json": {"blessing": {"blessed": True, "reasons": ["passed: a"]}}},
+        ),
         "index_evaluation": (artifacts.Evaluation, {"metrics.json": {"recall@10": 1.0}}),
         "model_run": (standard_artifacts.ModelRun, {"history.json": {}}),
+        "infra_blessing": (standard_artifacts.InfraBlessing, {"reasons.json": problems}),
         "pushed_model": (standard_artifacts.PushedModel, {}),
     }
     inputs = {}
@@ -35,4 +41,10 @@ def test_the_counts_of_the_ingestion_reach_the_report(tmp_path):
     written = json.loads((tmp_path / executor.METRICS_FILE).read_text())
     assert written["splits"] == summary.pop("split")
     assert written["dataset"] == summary
-    assert written["blessing"] == {"blessed": True}
+    assert written["blessing"]["blessed"] is not bool(problems)
+    of_quality, of_serving = written["blessing"]["reasons"]
+    assert of_quality == "passed: a"
+    if problems:
+        assert of_serving == "FAILED: rate over gRPC failed: why"
+    else:
+        assert of_serving.startswith("passed: both exports are served")

@@ -1,0 +1,235 @@
+"""Loads a server with wrk or h2load, and tells what it cost the server."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+
+from serving.server_process import ServerProcess
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PREDICT = "/tensorflow.serving.PredictionService/Predict"
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """What a run of the load generator saw.
+
+    Attributes:
+      answered: Requests that got an answer with status 200.
+      refused: Requests that got another answer, or none.
+      seconds: How long it ran.
+      p50_ms: Median latency of all answers.
+      p99_ms: Its 99th percentile.
+      server_cpu_us: CPU time of the server a request, refused ones included, in microseconds.
+    """
+
+    answered: int
+    refused: int
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+    server_cpu_us: float
+
+    @property
+    def per_second(self) -> float:
+        """Answered requests a second."""
+        return self.answered / self.seconds
+
+
+def need(tool: str) -> None:
+    """Makes sure that a tool is there.
+
+    Raises:
+      SystemExit: If it isn't.
+    """
+    if not shutil.which(tool):
+        package = {"h2load": "nghttp2-client"}.get(tool, tool)
+        raise SystemExit(f"Expected {tool} on the path; install it (apt install {package}).")
+
+
+def load_rest(
+    server: ServerProcess, model: str, num_users: int, clients: int, seconds: float
+) -> Load:
+    """Asks for recommendations to one user a request, over REST, with wrk on the first core.
+
+    Args:
+      server: The server.
+      model: Name of the model.
+      num_users: Users that are asked for in turn, named `user-N`.
+      clients: Connections.
+      seconds: How long.
+    """
+    script = f"""
+local number = 0
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+request = function()
+  number = number + 1
+  return wrk.format(nil, "/v1/models/{model}:predict", nil,
+    '{{"signature_name":"recommend","instances":[{{"user_id":"user-'
+    .. (number * 7919 % {num_users}) .. '"}}]}}')
+end
+"""
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+        file.write(script)
+        file.flush()
+        before = cpu_seconds(server)
+        command = ["taskset", "-c", "0", "wrk", "-t1", f"-c{clients}", f"-d{seconds:g}s"]
+        command += ["--timeout", "30s", "--latency", "-s", file.name]
+        done = subprocess.run(
+            [*command, f"http://{server.rest_address}"], capture_output=True, text=True, check=True
+        )
+        used = cpu_seconds(server) - before
+    total, taken = re.search(r"(\d+) requests in ([\d.]+)s", done.stdout).groups()
+    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", done.stdout)
+    sockets = re.search(r"connect (\d+), read (\d+), write (\d+), timeout (\d+)", done.stdout)
+    refused = (int(bad[1]) if bad else 0) + sum(map(int, sockets.groups() if sockets else ()))
+    return Load(
+        answered=int(total) - (int(bad[1]) if bad else 0),
+        refused=refused,
+        seconds=float(taken),
+        p50_ms=_milliseconds(re.search(r"50%\s+([\d.]+)(us|ms|s)", done.stdout)),
+        p99_ms=_milliseconds(re.search(r"99%\s+([\d.]+)(us|ms|s)", done.stdout)),
+        server_cpu_us=used / int(total) * 1e6,
+    )
+
+
+def load_grpc(server: ServerProcess, model: str, clients: int, requests: int) -> Load:
+    """Asks for recommendations to a user over gRPC, with h2load on the first core.
+
+    h2load is an HTTP/2 client in C; a gRPC call is an HTTP/2 request with a framed message.
+
+    Args:
+      server: The server.
+      model: Name of the model.
+      clients: Connections, each with one call at a time.
+      requests: Calls.
+    """
+    from tensorflow_serving.apis import predict_pb2
+
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = model
+    request.model_spec.signature_name = "recommend"
+    users = request.inputs["user_id"]
+    users.dtype = 7
+    users.tensor_shape.dim.add().size = 1
+    users.string_val.append(b"user-77")
+    message = request.SerializeToString()
+    answered = _counted(server)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b"\0" + struct.pack(">I", len(message)) + message)
+        file.flush()
+        command = ["taskset", "-c", "0", "h2load", f"-n{requests}", f"-c{clients}", "-m1"]
+        command += ["-d", file.name, "-H", "content-type: application/grpc", "-H", "te: trailers"]
+        before = cpu_seconds(server)
+        done = subprocess.run(
+            [*command, f"http://{server.grpc_address}{_PREDICT}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        used = cpu_seconds(server) - before
+    answered = _counted(server) - answered
+    seconds = _milliseconds(re.search(r"finished in ([\d.]+)(us|ms|s)", done.stdout)) / 1e3
+    times = re.search(r"time for request:\s+\S+\s+\S+\s+([\d.]+)(us|ms|s)", done.stdout)
+    mean = _milliseconds(times) if times else 0.0
+    return Load(answered, requests - answered, seconds, mean, 0.0, used / requests * 1e6)
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """One answer over REST.
+
+    Attributes:
+      sent: When it was asked for, in seconds since 1970.
+      status: HTTP status; -1 for none.
+      ms: How long it took, in milliseconds.
+    """
+
+    sent: float
+    status: int
+    ms: float
+
+
+@contextlib.contextmanager
+def logged_load(
+    server: ServerProcess,
+    path: str,
+    clients: int,
+    seconds: float,
+    per_client: float = 0.0,
+    body: bytes = b'{"signature_name":"recommend","instances":["user-77"]}',
+) -> Iterator[list[Answer]]:
+    """Loads a server in the background, with h2load on the first core.
+
+    Args:
+      server: The server.
+      path: What is asked, as `/v1/models/NAME:predict`.
+      clients: Connections, each with one request at a time.
+      seconds: How long.
+      per_client: The most requests a second of each; 0 for as many as are answered.
+      body: Body of the requests.
+
+    Yields:
+      What will hold the answers after the `with` block.
+    """
+    answers: list[Answer] = []
+    with tempfile.TemporaryDirectory() as folder:
+        data, log = os.path.join(folder, "body"), os.path.join(folder, "log")
+        pathlib.Path(data).write_bytes(body)
+        command = ["taskset", "-c", "0", "h2load", "--h1", f"-D{seconds:g}", f"-c{clients}", "-m1"]
+        command += [f"--rps={per_client:g}"] if per_client else []
+        command += ["-d", data, f"--log-file={log}", "-H", "content-type: application/json"]
+        process = subprocess.Popen(
+            [*command, f"http://{server.rest_address}{path}"], stdout=subprocess.DEVNULL
+        )
+        try:
+            yield answers
+        finally:
+            process.wait()
+        for line in pathlib.Path(log).read_text().splitlines():
+            start, status, elapsed = line.split()
+            answers.append(Answer(int(start) / 1e6, int(status), int(elapsed) / 1e3))
+
+
+def cpu_seconds(server: ServerProcess) -> float:
+    """Returns the user and system time that a server took so far."""
+    fields = pathlib.Path(f"/proc/{server.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def resident_mb(server: ServerProcess) -> float:
+    """Returns the resident memory of a server, in 10^6 bytes."""
+    pages = int(pathlib.Path(f"/proc/{server.process.pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def get_json(server: ServerProcess, path: str) -> dict:
+    """Reads something from a server over REST."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"http://{server.rest_address}{path}", timeout=30) as response:
+        return json.load(response)
+
+
+def _counted(server: ServerProcess) -> int:
+    """Returns how many gRPC calls the server says it answered."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"http://{server.rest_address}/metrics", timeout=30) as response:
+        text = response.read().decode()
+    lines = re.findall(r't2rec_requests_total{code="OK".*transport="grpc"} ([\d.e+]+)', text)
+    return int(sum(map(float, lines)))
+
+
+def _milliseconds(found: re.Match | None) -> float:
+    if not found:
+        return float("nan")
+    return float(found[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[found[2]]

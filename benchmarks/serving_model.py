@@ -1,0 +1,107 @@
+"""Writes exports of the size of the Yelp Open Dataset, whose embeddings are drawn, not trained."""
+
+import os
+import sys
+import tempfile
+
+import numpy as np
+
+from models import export
+from models.aggregates import NUM_SUMS
+from models.query_encoder import USER_COVARIATES
+from models.recommender import Recommender, RecommenderTables
+from models.tables import Bag
+
+NUM_USERS, NUM_BUSINESSES = 200_000, 150_000
+_DIRECTION_DIM, _RATING_DIM = 64, 8
+_NUM_CLUSTERS = 500
+_NUM_CITIES, _NUM_CATEGORIES = 50, 200
+_SEEN_A_USER = 30
+
+
+def write(root: str, num_users: int, num_businesses: int, approximate: bool) -> None:
+    """Writes version 1 of a model.
+
+    Args:
+      root: Gets `t2rec/1`, or `t2rec_scann/1`.
+      num_users: Users, named `user-N`.
+      num_businesses: Size of the catalogue.
+      approximate: Whether to search with ScaNN.
+    """
+    tables = _make_tables(num_users, num_businesses)
+    name = "t2rec_scann" if approximate else "t2rec"
+    with tempfile.TemporaryDirectory() as assets:
+        recommender = Recommender(tables, _encoder(), assets)
+        if approximate:
+            from models.scann_index import ScannOptions, ScannRecommender
+
+            options = ScannOptions.for_catalogue(num_businesses)
+            recommender = ScannRecommender(tables, _encoder(), assets, options)
+        export.save(recommender, os.path.join(root, name, "1"))
+
+
+def _make_tables(num_users: int, num_businesses: int) -> RecommenderTables:
+    """Draws clustered embeddings."""
+    rng = np.random.default_rng(5)
+    centres = rng.normal(size=(_NUM_CLUSTERS, _DIRECTION_DIM))
+
+    def embeddings(count: int) -> np.ndarray:
+        directions = centres[rng.integers(_NUM_CLUSTERS, size=count)]
+        directions = directions + 0.7 * rng.normal(size=directions.shape)
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        rest = rng.normal(scale=0.1, size=(count, 1 + _RATING_DIM))
+        return np.concatenate([directions, rest], axis=1).astype(np.float32)
+
+    rows = np.repeat(np.arange(num_users), _SEEN_A_USER)
+    seen = rng.integers(num_businesses, size=len(rows)).astype(np.int32)
+    businesses = np.arange(num_businesses, dtype=np.int32)
+    return RecommenderTables(
+        user_ids=np.array([b"user-%d" % row for row in range(num_users)], object),
+        business_ids=np.array([b"business-%013d" % row for row in range(num_businesses)], object),
+        query_embeddings=embeddings(num_users + 1).astype(np.float16),
+        candidate_embeddings=embeddings(num_businesses + 1),
+        score_weights=np.array([1.0] * (_DIRECTION_DIM + 1) + [0.0] * _RATING_DIM, np.float32),
+        rating_dim=_RATING_DIM,
+        seen=Bag.from_pairs(rows, seen, num_users),
+        mean_stars=3.5,
+        business_bias=np.zeros(num_businesses, np.float32),
+        taste=np.zeros([num_businesses, 0], np.float32),
+        history_weights=np.ones(num_businesses, np.float32),
+        factor_ridge=np.zeros(0, np.float32),
+        factor_weight=0.0,
+        categories=_label("Category", businesses, _NUM_CATEGORIES),
+        cities=_label("City", businesses, _NUM_CITIES),
+    )
+
+
+def _label(name: str, rows: np.ndarray, num_labels: int) -> dict[bytes, np.ndarray]:
+    return {f"{name} {n}".encode(): rows[n::num_labels] for n in range(num_labels)}
+
+
+def _encoder():
+    """Makes a stand-in for the query tower: the sum of the history's directions."""
+    import tensorflow as tf
+
+    ragged = tf.RaggedTensorSpec([None, None], tf.int32, row_splits_dtype=tf.int64)
+
+    class SumEncoder(tf.Module):
+        @tf.function(
+            input_signature=[
+                {key: tf.TensorSpec([None], tf.int64, name=key) for key in USER_COVARIATES},
+                tf.TensorSpec([None, NUM_SUMS], tf.float32),
+                tf.TensorSpec([None, None], tf.float32),
+                tf.TensorSpec([None], tf.float32),
+                ragged,
+            ]
+        )
+        def encode(self, covariates, sums, directions, counts, histories):
+            visited = tf.ragged.map_flat_values(lambda rows: tf.gather(directions, rows), histories)
+            rest = tf.ones([tf.shape(sums)[0], 1 + _RATING_DIM])
+            embedding = tf.concat([tf.reduce_sum(visited, axis=1), rest], axis=1)
+            return tf.ensure_shape(embedding, [None, _DIRECTION_DIM + 1 + _RATING_DIM])
+
+    return SumEncoder()
+
+
+if __name__ == "__main__":
+    write(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "approximate")

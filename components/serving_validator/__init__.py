@@ -1,0 +1,1 @@
+"""Checks that the exports can be served before they are pushed."""

@@ -1,0 +1,288 @@
+"""Answers requests that wait at the same time by one call to the model.
+
+Batching is greedy: a worker that is idle takes what waits, and nothing ever waits for company. So
+a single client loses nothing, and batches grow by themselves as the load does.
+"""
+
+import asyncio
+import collections
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import numpy as np
+
+from serving.errors import DeadlineError, InvalidRequestError
+from serving.loader import ServedModel
+from serving.signatures import Signature
+
+Outputs = dict[str, np.ndarray]
+
+# The input that decides how long the lists of an answer are: calls join only where it is the same,
+# so that an answer doesn't depend on who else asked.
+_LENGTH_INPUT = "k"
+
+# Requests with more rows are answered by several calls; those whose inputs don't agree on their
+# number by none.
+_MAX_CALL_ROWS = 64
+# The most values of one output: about what a list of 10,000 for a user a call would have.
+_MAX_ANSWER_VALUES = 4_000_000
+
+
+@dataclasses.dataclass
+class _Call:
+    """A request to a model that waits or runs."""
+
+    model: ServedModel
+    signature: str
+    arrays: Sequence[np.ndarray]
+    num_rows: int  # 0 if it can't be joined with others.
+    future: "asyncio.Future[Outputs]"
+    enqueued: float
+
+    def run(self) -> Outputs:
+        return self.model.run(self.signature, self.arrays)
+
+
+class Batcher:
+    """Calls models on a few threads, joining what waits for the same signature.
+
+    Call it from one event loop only, and use it as a context manager: at the end all calls that
+    were made are answered.
+    """
+
+    def __init__(
+        self,
+        max_batch_rows: int,
+        num_workers: int,
+        on_batch: Callable[[str, str, int, float], None] = lambda *_: None,
+    ):
+        """Starts the threads.
+
+        Args:
+          max_batch_rows: The most rows of calls that are joined; 1 to join none.
+          num_workers: Calls to models at the same time.
+          on_batch: Gets a model's name, a signature, the rows of a call and the seconds that its
+            oldest request waited.
+        """
+        self._max_batch_rows = max_batch_rows
+        self._on_batch = on_batch
+        # By what can be joined, the calls that wait; the key that waits longest is the first.
+        self._waiting: collections.OrderedDict[Hashable, collections.deque[_Call]]
+        self._waiting = collections.OrderedDict()
+        self._num_waiting = 0
+        self._changed = threading.Condition(threading.Lock())
+        self._stopped = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"batcher-{number}", daemon=True)
+            for number in range(num_workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def __enter__(self) -> "Batcher":
+        return self
+
+    def __exit__(self, *_) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def num_waiting(self) -> int:
+        """Requests that no worker has taken yet."""
+        return self._num_waiting
+
+    async def call(
+        self, model: ServedModel, signature: str, arrays: Sequence[np.ndarray], deadline: float
+    ) -> Outputs:
+        """Calls a signature.
+
+        Args:
+          model: The model; it must not be closed before this returns.
+          signature: Name of a signature that there is.
+          arrays: What `Signature.complete` returned.
+          deadline: By `time.monotonic`, when the answer is not wanted any more.
+
+        Returns:
+          By name, the output arrays.
+
+        Raises:
+          DeadlineError: If there was no answer in time.
+          ServingError: If the model refuses the inputs or fails.
+        """
+        spec = model.signature(signature)
+        num_rows, arrays = _rows(spec, arrays)
+        if num_rows <= _MAX_CALL_ROWS:
+            return await self._enqueue(model, signature, arrays, num_rows, deadline)
+        # What a call takes in memory grows with its rows, times the catalogue.
+        defaults = [info.default for info in spec.inputs.values()]
+        parts = [
+            await self._enqueue(
+                model,
+                signature,
+                [
+                    array if array is default else array[start : start + _MAX_CALL_ROWS]
+                    for array, default in zip(arrays, defaults, strict=True)
+                ],
+                min(_MAX_CALL_ROWS, num_rows - start),
+                deadline,
+            )
+            for start in range(0, num_rows, _MAX_CALL_ROWS)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    async def _enqueue(
+        self,
+        model: ServedModel,
+        signature: str,
+        arrays: Sequence[np.ndarray],
+        num_rows: int,
+        deadline: float,
+    ) -> Outputs:
+        """Waits for one call; it is joined with others if it has rows."""
+        loop = asyncio.get_running_loop()
+        now = time.monotonic()
+        if self._max_batch_rows == 1:
+            num_rows = 0
+        call = _Call(model, signature, arrays, num_rows, loop.create_future(), now)
+        spec = model.signature(signature)
+        key: Hashable = _key(model, signature, spec, arrays) if num_rows else id(call)
+        with self._changed:
+            self._waiting.setdefault(key, collections.deque()).append(call)
+            self._num_waiting += 1
+            self._changed.notify()
+        timer = loop.call_later(max(0.0, deadline - now), _expire, call.future)
+        try:
+            return await call.future
+        finally:
+            timer.cancel()
+
+    def _work(self) -> None:
+        while batch := self._take():
+            results = self._answer(batch) if len(batch) > 1 else [_attempt(batch[0].run)]
+            loop = batch[0].future.get_loop()
+            # One wake-up of the event loop for all of them.
+            loop.call_soon_threadsafe(_resolve, batch, results)
+
+    def _take(self) -> list[_Call]:
+        """Waits for calls and takes those that can be joined; none at the end."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._stopped)
+                if not self._waiting:
+                    return []
+                key, calls = self._waiting.popitem(last=False)
+                taken: list[_Call] = []
+                num_rows = 0
+                while calls and (not taken or num_rows + calls[0].num_rows <= self._max_batch_rows):
+                    call = calls.popleft()
+                    self._num_waiting -= 1
+                    # Nobody waits for the others any more.
+                    if not call.future.done():
+                        taken.append(call)
+                        num_rows += call.num_rows
+                if calls:
+                    self._waiting[key] = calls
+            if taken:
+                first = taken[0]
+                waited = time.monotonic() - first.enqueued
+                self._on_batch(first.model.name, first.signature, max(1, num_rows), waited)
+                return taken
+
+    def _answer(self, batch: list[_Call]) -> list[Outputs | Exception]:
+        """Answers calls by one; if that fails, each by one of its own, for one may be to blame."""
+        first = batch[0]
+        columns = zip(*(call.arrays for call in batch), strict=True)
+        defaults: list[Any] = [
+            spec.default for spec in first.model.signature(first.signature).inputs.values()
+        ]
+        arrays = [
+            column[0] if column[0] is default else np.concatenate(column)
+            for column, default in zip(columns, defaults, strict=True)
+        ]
+        total = sum(call.num_rows for call in batch)
+        outputs = _attempt(lambda: first.model.run(first.signature, arrays))
+        if isinstance(outputs, Exception) or any(len(a) != total for a in outputs.values()):
+            return [_attempt(call.run) for call in batch]
+        results: list[Outputs | Exception] = []
+        start = 0
+        for call in batch:
+            end = start + call.num_rows
+            results.append({name: array[start:end] for name, array in outputs.items()})
+            start = end
+        return results
+
+
+def _rows(spec: Signature, arrays: Sequence[np.ndarray]) -> tuple[int, Sequence[np.ndarray]]:
+    """Finds the rows of a call that may be joined with others.
+
+    Returns:
+      The number of rows, and the arrays with one for each in those inputs of which one row stands
+      for all; or 0 and the arrays as they are, if the call must be made alone.
+
+    Raises:
+      InvalidRequestError: If the answer would be too large.
+    """
+    if not spec.has_rows:
+        return 0, arrays
+    inputs = list(zip(spec.inputs.values(), arrays, strict=True))
+    given = [(info, array) for info, array in inputs if array is not info.default]
+    num_rows = max((len(array) for _, array in given), default=0)
+    fits = all(
+        len(array) == num_rows or (len(array) == 1 and info.one_row_for_all)
+        for info, array in given
+    )
+    length = next((a.max() for i, a in inputs if i.name == _LENGTH_INPUT and a.size), 1)
+    if num_rows * max(1, int(length)) > _MAX_ANSWER_VALUES or (
+        not fits and num_rows > _MAX_CALL_ROWS
+    ):
+        raise InvalidRequestError(
+            f"Expected inputs of as many rows as each other, with rows times {_LENGTH_INPUT} at "
+            f"most {_MAX_ANSWER_VALUES}; got {num_rows} rows. Split the request."
+        )
+    if not num_rows or not fits:
+        return 0, arrays
+    return num_rows, [
+        array if array is info.default or len(array) == num_rows else np.repeat(array, num_rows, 0)
+        for info, array in inputs
+    ]
+
+
+def _key(
+    model: ServedModel, signature: str, spec: Signature, arrays: Sequence[np.ndarray]
+) -> Hashable:
+    """Says what calls must have in common to be joined."""
+    shapes = tuple(
+        None
+        if array is info.default
+        else (array.shape[1:], int(array.max()) if name == _LENGTH_INPUT else 0)
+        for (name, info), array in zip(spec.inputs.items(), arrays, strict=True)
+    )
+    return id(model), signature, shapes
+
+
+def _attempt(run: Callable[[], Outputs]) -> Outputs | Exception:
+    try:
+        return run()
+    except Exception as error:
+        return error
+
+
+def _expire(future: "asyncio.Future[Outputs]") -> None:
+    if not future.done():
+        future.set_exception(DeadlineError("Deadline exceeded"))
+
+
+def _resolve(batch: list[_Call], results: list[Outputs | Exception]) -> None:
+    for call, result in zip(batch, results, strict=True):
+        if call.future.done():
+            continue
+        if isinstance(result, Exception):
+            call.future.set_exception(result)
+        else:
+            call.future.set_result(result)

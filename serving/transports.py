@@ -1,0 +1,200 @@
+"""Sends calls to a server, over REST or gRPC, and gets columns back.
+
+TensorFlow is only imported for gRPC, whose messages are made of TensorFlow's.
+"""
+
+import dataclasses
+import os
+import ssl
+import urllib.parse
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import httpx
+
+from models.errors import InputError
+from serving.errors import (
+    DeadlineError,
+    ServingError,
+    UnavailableError,
+    error_of_status,
+)
+
+API_KEY_VARIABLE = "T2REC_API_KEY"
+
+
+@dataclasses.dataclass(frozen=True)
+class Address:
+    """Says where a server is and how to speak to it.
+
+    Attributes:
+      given: What the user wrote.
+      scheme: `http`, `https`, `grpc` or `grpcs`.
+      host: Its host.
+      port: Its port.
+      path: What comes before `/v1`, behind a gateway.
+      authority: PEM file of the authority of its certificate; "" for those of the system.
+      api_key: Key to send; "" for none.
+    """
+
+    given: str
+    scheme: str
+    host: str
+    port: int
+    path: str
+    authority: str
+    api_key: str
+
+    @classmethod
+    def parse(cls, address: str, authority: str = "", api_key: str = "") -> "Address":
+        """Reads an address.
+
+        Args:
+          address: `host:port` for REST, or a URL with `http`, `https`, `grpc` or `grpcs`.
+          authority: PEM file of the authority of the server's certificate.
+          api_key: Key to send; that of the environment's `T2REC_API_KEY` by default.
+
+        Raises:
+          InputError: If it is not one.
+        """
+        url = urllib.parse.urlsplit(address if "://" in address else f"http://{address}")
+        ports = {"http": 80, "https": 443, "grpc": 8500, "grpcs": 8500}
+        try:
+            host, port = url.hostname, url.port or ports.get(url.scheme)
+        except ValueError:
+            host = port = None
+        if not host or not port:
+            raise InputError(
+                "Expected an address like localhost:8501, http://host:8501 or grpc://host:8500; "
+                f"got {address!r}. Correct it."
+            )
+        key = api_key or os.environ.get(API_KEY_VARIABLE, "")
+        return cls(address, url.scheme, host, port, url.path.rstrip("/"), authority, key)
+
+    @property
+    def is_grpc(self) -> bool:
+        """Whether it speaks gRPC."""
+        return self.scheme.startswith("grpc")
+
+    def unreachable(self, reason: object) -> UnavailableError:
+        """Makes the error that says that nobody answers there.
+
+        Args:
+          reason: What happened.
+        """
+        return UnavailableError(
+            f"Expected a server at {self.given}; got {reason}. Start one with "
+            "`t2rec serve --model DIR`, or correct the address."
+        )
+
+
+class Transport(Protocol):
+    """Sends one call and waits for its answer."""
+
+    def predict(
+        self, model: str, signature: str, inputs: Mapping[str, Any], timeout: float
+    ) -> Mapping[str, Any]:
+        """Calls a signature with columns; raises ServingError."""
+
+    def close(self) -> None:
+        """Closes connections."""
+
+
+class RestTransport:
+    """Keeps connections to a REST server open."""
+
+    def __init__(self, address: Address):
+        """Opens no connection yet."""
+        self._address = address
+        self._client = httpx.Client(**_http_options(address))
+
+    def predict(
+        self, model: str, signature: str, inputs: Mapping[str, Any], timeout: float
+    ) -> Mapping[str, Any]:
+        """Calls a signature."""
+        try:
+            response = self._client.post(
+                _predict_path(self._address, model),
+                json={"signature_name": signature, "inputs": inputs},
+                timeout=timeout,
+            )
+        except (httpx.HTTPError, OSError) as error:
+            raise _http_error(self._address, error) from error
+        return _read_response(self._address, response)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._client.close()
+
+
+class AsyncRestTransport:
+    """Keeps connections to a REST server open, for asyncio."""
+
+    def __init__(self, address: Address):
+        """Opens no connection yet."""
+        self._address = address
+        self._client = httpx.AsyncClient(**_http_options(address))
+
+    async def predict(
+        self, model: str, signature: str, inputs: Mapping[str, Any], timeout: float
+    ) -> Mapping[str, Any]:
+        """Calls a signature."""
+        try:
+            response = await self._client.post(
+                _predict_path(self._address, model),
+                json={"signature_name": signature, "inputs": inputs},
+                timeout=timeout,
+            )
+        except (httpx.HTTPError, OSError) as error:
+            raise _http_error(self._address, error) from error
+        return _read_response(self._address, response)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.aclose()
+
+
+def _http_options(address: Address) -> dict[str, Any]:
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    verify: ssl.SSLContext | bool = True
+    if address.authority:
+        try:
+            verify = ssl.create_default_context(cafile=address.authority)
+        except OSError as error:
+            raise InputError(
+                f"Expected a PEM file of an authority in {address.authority!r}; got: {error}. "
+                "Correct it."
+            ) from error
+    headers = {"Authorization": f"Bearer {address.api_key}"} if address.api_key else {}
+    return {
+        "base_url": f"{address.scheme}://{host}:{address.port}{address.path}",
+        "headers": headers,
+        "verify": verify,
+        "trust_env": False,
+        "limits": httpx.Limits(max_connections=None, max_keepalive_connections=64),
+    }
+
+
+def _predict_path(address: Address, model: str) -> str:
+    return f"/v1/models/{urllib.parse.quote(model, safe='')}:predict"
+
+
+def _http_error(address: Address, error: Exception) -> ServingError:
+    if isinstance(error, httpx.TimeoutException):
+        return DeadlineError(f"{address.given} did not answer in time")
+    return address.unreachable(error or type(error).__name__)
+
+
+def _read_response(address: Address, response: httpx.Response) -> Mapping[str, Any]:
+    try:
+        answer = response.json()
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        answer = {}
+    if response.status_code == httpx.codes.OK and "outputs" in answer:
+        outputs = answer["outputs"]
+        # A single output has no name in an answer by columns.
+        return outputs if isinstance(outputs, dict) else {"rating": outputs}
+    message = f"{address.given} answered with HTTP status {response.status_code}"
+    raise error_of_status(response.status_code)(str(answer.get("error", message)))

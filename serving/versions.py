@@ -1,0 +1,77 @@
+"""Which versions of a model its folder has, and which of them a policy wants."""
+
+import os
+from collections.abc import Collection, Mapping
+
+from tensorflow_serving.config.file_system_storage_path_source_pb2 import (
+    FileSystemStoragePathSourceConfig,
+)
+
+from serving import loader
+
+
+def list_versions(base_path: str) -> dict[int, str]:
+    """Lists the complete versions of a model.
+
+    Args:
+      base_path: Folder with a folder for each version, named by its number, or a SavedModel that
+        is the only version, 0.
+
+    Returns:
+      Folders by number, the newest first.
+    """
+    if loader.is_saved_model(base_path):
+        return {0: base_path}
+    folders = {
+        int(name): os.path.join(base_path, name)
+        for name in loader.list_names(base_path)
+        if name.isdecimal()
+    }
+    return {
+        number: folders[number]
+        for number in sorted(folders, reverse=True)
+        if loader.is_saved_model(folders[number])
+    }
+
+
+def choose_versions(
+    there: Mapping[int, str],
+    policy: FileSystemStoragePathSourceConfig.ServableVersionPolicy,
+    broken: Collection[int],
+) -> list[int]:
+    """Chooses what is to be served.
+
+    Args:
+      there: What `list_versions` found.
+      policy: The latest `num_versions` (1 by default), all, or specific ones.
+      broken: Versions that can't be loaded: the latest ones are those that can.
+
+    Returns:
+      Numbers, the newest first.
+    """
+    usable = [number for number in there if number not in broken]
+    chosen = policy.WhichOneof("policy_choice")
+    if chosen == "specific":
+        return [number for number in usable if number in policy.specific.versions]
+    if chosen == "all":
+        return usable
+    return usable[: policy.latest.num_versions or 1]
+
+
+def fingerprint(path: str) -> tuple:
+    """Describes the files of a version, so that a change of one that was broken is noticed.
+
+    Args:
+      path: Its folder.
+    """
+    if "://" in path:
+        return tuple(sorted(loader.list_names(path)))
+    found = []
+    for folder, _, files in os.walk(path):
+        for name in files:
+            try:
+                status = os.stat(os.path.join(folder, name))
+            except OSError:
+                continue
+            found.append((folder, name, status.st_size, status.st_mtime_ns))
+    return tuple(sorted(found))
