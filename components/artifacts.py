@@ -19,8 +19,9 @@ class Baselines(artifact.Artifact):
     """Holds what the baselines say about the test split.
 
     Files: `rating/NAME.parquet` (column `stars`, a row a test interaction, in their order),
-    `retrieval/NAME.parquet` (columns `user_row`, `rank`, `business_row`), and `skipped.json`: by
-    `rating` and `retrieval`, the names of the baselines that gave nothing, and why.
+    `retrieval/NAME.parquet` (columns `user_row`, `rank`, `business_row`); `trained.json`: by
+    `rating` and `retrieval` and name, `eval_loss` and `seconds`; and `skipped.json`: likewise the
+    names of the baselines that gave nothing, and why.
     """
 
     TYPE_NAME = "components.Baselines"

@@ -9,6 +9,7 @@ import yaml
 
 from models.baselines import registry
 from models.errors import ConfigError
+from models.gate import BEST, GateOptions
 from models.options import (
     Count,
     ModelOptions,
@@ -47,24 +48,6 @@ class Index(Options):
 
     target_recall: Share = 0.95
     max_queries: Count = 2_000
-
-
-class Gate(Options):
-    """What blesses a model.
-
-    Attributes:
-      rating_baseline: The test RMSE must be lower than this baseline's, beyond the interval.
-      retrieval_baseline: The test recall@20 must be higher than this one's, likewise.
-      max_rmse_difference: The upper end of the 95 % interval of our RMSE minus the baseline's, in
-        stars, must be under this.
-      min_recall_difference: The lower end of the interval of our recall@20 minus the baseline's
-        must be over this.
-    """
-
-    rating_baseline: str = "bias"
-    retrieval_baseline: str = "popularity"
-    max_rmse_difference: float = 0.0
-    min_recall_difference: float = 0.0
 
 
 class Baselines(Options):
@@ -142,7 +125,7 @@ class PipelineConfig(ModelOptions):
     refit: bool = True
     training: TrainingOptions = TrainingOptions()
     baselines: Baselines = Baselines()
-    gate: Gate = Gate()
+    gate: GateOptions = GateOptions()
     index: Index = Index()
     repeated_visits: Literal["latest", "all"] = "latest"
     max_reject_fraction: Annotated[float, pydantic.Field(ge=0.0, le=1.0)] = 0.01
@@ -152,16 +135,19 @@ class PipelineConfig(ModelOptions):
 
     @pydantic.model_validator(mode="after")
     def _gate_has_baselines(self) -> "PipelineConfig":
-        objective = self.objective
-        for task, wanted, trained in (
-            (objective.rating, self.gate.rating_baseline, self.baselines.rating),
-            (objective.retrieval, self.gate.retrieval_baseline, self.baselines.retrieval),
-        ):
-            if task and wanted not in trained:
-                raise ValueError(
-                    f"the gate compares with {wanted!r}, but only {', '.join(trained) or 'none'} "
-                    "is trained; name it under baselines"
-                )
+        gate, objective, baselines = self.gate, self.objective, self.baselines
+        wanted = {
+            "rating": [gate.rating_baseline, *([gate.slice_baseline] if gate.slices else [])],
+            "retrieval": [gate.retrieval_baseline],
+        }
+        for task, names in wanted.items():
+            trained = getattr(baselines, task)
+            for name in names if getattr(objective, task) else ():
+                if name not in trained and not (name == BEST and trained):
+                    raise ValueError(
+                        f"the gate compares with {name!r}, but only {', '.join(trained) or 'none'} "
+                        "is trained; name it under baselines"
+                    )
         return self
 
     @property

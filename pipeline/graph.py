@@ -43,6 +43,7 @@ class Inputs:
       checkpoint_dir: Folder where a killed training is found again; "" for none.
       input_fingerprint: Names, sizes and times of the files, for the cache; "" if unknown.
       code_digest: Digest of the code, for the cache.
+      noise_floor_rmse: RMSE of the truth that generated data comes with, in stars; 0 if unknown.
     """
 
     data: str | data_types.RuntimeParameter
@@ -50,6 +51,7 @@ class Inputs:
     checkpoint_dir: str | data_types.RuntimeParameter = ""
     input_fingerprint: str = ""
     code_digest: str = ""
+    noise_floor_rmse: float = 0.0
 
 
 def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.BaseNode]:
@@ -140,6 +142,7 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
     )
     evaluator = Evaluator(
         model=trainer.outputs["model"],
+        scann_model=indexer.outputs["scann_model"],
         baselines=baseline_trainer.outputs["baselines"],
         index_evaluation=indexer.outputs["index_evaluation"],
         **star,
@@ -147,6 +150,8 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
         objective=config.objective.model_dump_json(),
         target_recall=config.index.target_recall,
         refit=config.refit,
+        serving_dir=inputs.serving_dir,
+        noise_floor_rmse=inputs.noise_floor_rmse,
         code_digest=digest,
     )
     pusher = Pusher(

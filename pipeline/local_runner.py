@@ -17,6 +17,7 @@ from components.yelp_example_gen.places import pack_paths, unpack_paths
 from pipeline import beam_options, graph, progress
 from pipeline.code_digest import code_digest
 from pipeline.config import PipelineConfig
+from pipeline.synth.generator import TRUTH_NAME
 
 PIPELINE_NAME = "t2rec"
 
@@ -84,6 +85,7 @@ def run(config: PipelineConfig, data: str, root: Root, beam: Sequence[str] = ())
         checkpoint_dir=root.checkpoints,
         input_fingerprint=fingerprint(find_inputs(data, config.split.method)),
         code_digest=code_digest(),
+        noise_floor_rmse=_noise_floor(unpack_paths(data)),
     )
     nodes = graph.build_components(config, inputs)
     with progress.ComponentProgress(len(nodes)) as shown:
@@ -104,6 +106,15 @@ def run(config: PipelineConfig, data: str, root: Root, beam: Sequence[str] = ())
     report["cached"] = shown.cached
     _write_report(root, report)
     return report
+
+
+def _noise_floor(paths: Sequence[str]) -> float:
+    """Reads the RMSE of the truth that generated data comes with, in stars; 0 without one."""
+    truths = [os.path.join(path, TRUTH_NAME) for path in paths]
+    if len(truths) != 1 or not os.path.isfile(truths[0]):
+        return 0.0
+    with open(truths[0], encoding="utf-8") as file:
+        return float(json.load(file)["noise_floor_rmse"])
 
 
 def _read_report(root: Root) -> dict[str, Any]:

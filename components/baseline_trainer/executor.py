@@ -18,9 +18,11 @@ from models import features
 from models.baselines import registry
 from models.baselines.attempts import Limits, Skipped, attempt
 from models.baselines.interface import BaselineData
-from models.evaluation import CUT_OFFS, Known, RetrievalEvaluation
+from models.evaluation import RetrievalEvaluation
+from models.measurements import CUT_OFFS
+from models.slices import Known
 
-SKIPPED_FILE = "skipped.json"
+SKIPPED_FILE, TRAINED_FILE = "skipped.json", "trained.json"
 
 _LOG = logging.getLogger("t2rec")
 
@@ -34,7 +36,7 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes `rating/NAME.parquet`, `retrieval/NAME.parquet` and `skipped.json`.
+        """Writes `rating/NAME.parquet`, `retrieval/NAME.parquet`, `trained` and `skipped.json`.
 
         Args:
           input_dict: See `component.BaselineTrainerSpec`.
@@ -70,21 +72,25 @@ class Executor(base_executor.BaseExecutor):
 
         uri = artifact_utils.get_single_uri(output_dict["baselines"])
         skipped: dict[str, dict[str, str]] = {"rating": {}, "retrieval": {}}
+        trained: dict[str, dict[str, dict[str, float]]] = {"rating": {}, "retrieval": {}}
         for task, places, apply, lay_out in (
             ("rating", registry.RATING, rate, lambda stars: pd.DataFrame({"stars": stars})),
             ("retrieval", registry.RETRIEVAL, recommend, lambda x: _long_form(protocol.users, x)),
         ):
             for name in options[task]:
                 started = time.monotonic()
-                output = attempt(places[name], data, limits, apply)
-                if isinstance(output, Skipped):
-                    _LOG.warning("%s is left out: %s", name, output.reason)
-                    skipped[task][name] = output.reason
-                else:
-                    _LOG.info("fitted %s in %.1f s", name, time.monotonic() - started)
-                    _write(lay_out(output), uri, task, name)
-        with fileio.open(os.path.join(uri, SKIPPED_FILE), "w") as file:
-            file.write(json.dumps(skipped, indent=2))
+                found = attempt(places[name], data, limits, apply)
+                if isinstance(found, Skipped):
+                    _LOG.warning("%s is left out: %s", name, found.reason)
+                    skipped[task][name] = found.reason
+                    continue
+                seconds = time.monotonic() - started
+                _LOG.info("fitted %s in %.1f s", name, seconds)
+                trained[task][name] = {"eval_loss": found.eval_loss, "seconds": round(seconds, 3)}
+                _write(lay_out(found.output), uri, task, name)
+        for name, content in ((SKIPPED_FILE, skipped), (TRAINED_FILE, trained)):
+            with fileio.open(os.path.join(uri, name), "w") as file:
+                file.write(json.dumps(content, indent=2))
 
 
 def _long_form(users: np.ndarray, ranked: np.ndarray) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import lightgbm
 import numpy as np
 
 from models.baselines.choosing import choose, clip
-from models.baselines.interface import Baseline, BaselineData, Cost
+from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
 from models.baselines.rating_features import RatingFeatures
 from models.bias import choose_shrinkages
 from models.tables import Interactions
@@ -95,7 +95,7 @@ def _cost(data: BaselineData) -> Cost:
     )
 
 
-def _fit(data: BaselineData) -> BoostedTrees:
+def _fit(data: BaselineData) -> Fitted[BoostedTrees]:
     shrinkages = choose_shrinkages(data.train, data.held_out, data.num_users, data.num_businesses)
     features = RatingFeatures(data.users, data.businesses, shrinkages, data.seed)
 
@@ -128,9 +128,11 @@ def _fit(data: BaselineData) -> BoostedTrees:
 
     chosen = choose(TREE_OPTIONS, loss, data.tuning_seconds)
     booster = lightgbm.train(
-        _settings(chosen, len(data.fitted), data.seed), dataset(data.fitted), num_trees[chosen]
+        _settings(chosen.value, len(data.fitted), data.seed),
+        dataset(data.fitted),
+        num_trees[chosen.value],
     )
-    return BoostedTrees(booster, features, data.fitted)
+    return Fitted(BoostedTrees(booster, features, data.fitted), chosen.loss)
 
 
 LIGHTGBM = Baseline(_cost, _fit)

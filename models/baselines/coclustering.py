@@ -6,7 +6,7 @@ import numpy as np
 import surprise
 
 from models.baselines.choosing import choose, clip, rmse
-from models.baselines.interface import Baseline, BaselineData, Cost
+from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
 from models.baselines.surprise_data import (
     BYTES_PER_RATING,
     SECONDS_PER_RATING,
@@ -119,14 +119,14 @@ def _cost(data: BaselineData) -> Cost:
     )
 
 
-def _fit(data: BaselineData) -> CoClusters:
+def _fit(data: BaselineData) -> Fitted[CoClusters]:
     sizes = (data.num_users, data.num_businesses)
     chosen = choose(
         NUM_CLUSTERS,
         lambda pair: rmse(fit_coclusters(data.train, *sizes, pair, data.seed), data),
         data.tuning_seconds,
     )
-    return fit_coclusters(data.fitted, *sizes, chosen, data.seed)
+    return Fitted(fit_coclusters(data.fitted, *sizes, chosen.value, data.seed), chosen.loss)
 
 
 COCLUSTERING = Baseline(_cost, _fit)

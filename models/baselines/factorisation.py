@@ -6,7 +6,7 @@ import numpy as np
 import surprise
 
 from models.baselines.choosing import choose, clip, rmse
-from models.baselines.interface import Baseline, BaselineData, Cost
+from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
 from models.baselines.lists import visits
 from models.baselines.surprise_data import (
     BYTES_PER_RATING,
@@ -152,7 +152,7 @@ def _baseline(choices: tuple[SgdOptions, ...], with_visits: bool) -> Baseline:
             seconds=SECONDS_PER_RATING * ratings + seconds,
         )
 
-    def fit(data: BaselineData) -> FactorisedRatings:
+    def fit(data: BaselineData) -> Fitted[FactorisedRatings]:
         def fit_on(interactions: Interactions, options: SgdOptions) -> FactorisedRatings:
             sizes = (data.num_users, data.num_businesses)
             return factorise(interactions, *sizes, options, data.seed, with_visits)
@@ -160,7 +160,7 @@ def _baseline(choices: tuple[SgdOptions, ...], with_visits: bool) -> Baseline:
         chosen = choose(
             choices, lambda options: rmse(fit_on(data.train, options), data), data.tuning_seconds
         )
-        return fit_on(data.fitted, chosen)
+        return Fitted(fit_on(data.fitted, chosen.value), chosen.loss)
 
     return Baseline(cost, fit)
 

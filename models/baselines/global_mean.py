@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from models.baselines.interface import Baseline, BaselineData, Cost
+from models.baselines.choosing import rmse
+from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
 from models.tables import Interactions
 
 
@@ -22,4 +23,8 @@ def _cost(data: BaselineData) -> Cost:
     return Cost(num_bytes=0, seconds=1e-9 * len(data.fitted))
 
 
-GLOBAL_MEAN = Baseline(_cost, lambda data: GlobalMean(data.fitted))
+def _fit(data: BaselineData) -> Fitted[GlobalMean]:
+    return Fitted(GlobalMean(data.fitted), rmse(GlobalMean(data.train), data))
+
+
+GLOBAL_MEAN = Baseline(_cost, _fit)

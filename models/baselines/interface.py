@@ -93,6 +93,20 @@ class Cost:
 
 
 @dataclasses.dataclass(frozen=True)
+class Fitted(Generic[FittedModel]):
+    """A fitted baseline.
+
+    Attributes:
+      model: Fitted on `BaselineData.fitted`, with what was chosen.
+      eval_loss: RMSE in stars, or 1 - recall@20, on the eval split, of the same choice fitted on
+        train; baselines are ranked by it.
+    """
+
+    model: FittedModel
+    eval_loss: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Baseline(Generic[FittedModel]):
     """How to fit a baseline, and what that costs.
 
@@ -102,4 +116,4 @@ class Baseline(Generic[FittedModel]):
     """
 
     cost: Callable[[BaselineData], Cost]
-    fit: Callable[[BaselineData], FittedModel]
+    fit: Callable[[BaselineData], Fitted[FittedModel]]

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from models.baselines.interface import Baseline, BaselineData, Cost
+from models.baselines.choosing import MissedShare
+from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
 from models.tables import Bag, Interactions
 
 # Bounds the memory of a block of lists: rows x entries.
@@ -52,4 +53,9 @@ def _cost(data: BaselineData) -> Cost:
     return Cost(num_bytes=64 * data.num_businesses, seconds=1e-5 * data.num_users)
 
 
-POPULARITY = Baseline(_cost, lambda data: Popularity(data.fitted, data.num_businesses))
+def _fit(data: BaselineData) -> Fitted[Popularity]:
+    eval_loss = MissedShare(data)(Popularity(data.train, data.num_businesses))
+    return Fitted(Popularity(data.fitted, data.num_businesses), eval_loss)
+
+
+POPULARITY = Baseline(_cost, _fit)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from models.baselines.choosing import choose, rmse
-from models.baselines.interface import Baseline, BaselineData, Cost
+from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
 from models.bias import choose_shrinkages
 from models.ridge import fit_ridge
 from models.tables import EntityTable, Interactions
@@ -45,7 +45,7 @@ def _cost(data: BaselineData) -> Cost:
     return Cost(num_bytes=40 * entries + 48 * len(data.fitted), seconds=_MAX_STEPS * step)
 
 
-def _fit(data: BaselineData) -> Ridge:
+def _fit(data: BaselineData) -> Fitted[Ridge]:
     tables = (data.users, data.businesses)
     shrinkages = choose_shrinkages(data.train, data.held_out, data.num_users, data.num_businesses)
 
@@ -58,7 +58,7 @@ def _fit(data: BaselineData) -> Ridge:
         lambda choice: rmse(Ridge(data.train, *tables, penalties(choice)), data),
         data.tuning_seconds,
     )
-    return Ridge(data.fitted, *tables, penalties(chosen))
+    return Fitted(Ridge(data.fitted, *tables, penalties(chosen.value)), chosen.loss)
 
 
 RIDGE = Baseline(_cost, _fit)

@@ -70,6 +70,13 @@ def test_model_options_are_those_of_the_model_alone():
         ),
         (["dropout=1"], "dropout: Input should be less than 1; got 1"),
         (["baselines.rating=[global_mean]"], "the gate compares with 'bias'"),
+        (["baselines.retrieval=[]"], "the gate compares with 'best', but only none is trained"),
+        (["gate.rating_baseline=svd", "baselines.rating=[bias]"], "the gate compares with 'svd'"),
+        (
+            ["gate.slices=[cold]"],
+            "gate.slices: Value error, there is no slice 'cold'; there are cold_user, warm_user",
+        ),
+        (["gate.retrieval_metric=recall"], "there is no retrieval metric 'recall'"),
         (
             ["baselines.retrieval=[popularity, easy]"],
             "there is no baseline 'easy'; there are popularity, item_knn, als, bpr, ease, low_pass",
