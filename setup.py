@@ -16,7 +16,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.11",
     packages=find_packages(include=[p + suffix for p in PACKAGES for suffix in ("", ".*")]),
-    package_data={"schemas": ["*.pbtxt"], "pipeline": ["configs/*.yaml"]},
+    package_data={
+        "schemas": ["*.pbtxt"],
+        "pipeline": ["configs/*.yaml"],
+        "components.report": ["templates/*.j2"],
+    },
     # The ranges that are known to resolve together; requirements.lock pins the whole tree.
     install_requires=[
         "tfx[kfp]==1.16.0",
@@ -39,6 +43,9 @@ setup(
         "scikit-surprise",
         "implicit",
         "pyyaml",
+        "jinja2",
+        "altair",
+        "vl-convert-python",
         "uvicorn",
         "httptools",
         "uvloop",

@@ -46,6 +46,11 @@ class RatingEvaluation:
         self._masks |= {name: mask[test.business_rows] for name, mask in of_business.items()}
         self._masks[WARM] = self._masks[WARM_USER] & self._masks[WARM_BUSINESS]
 
+    @property
+    def slices(self) -> Mapping[str, np.ndarray]:
+        """By name, a `[num_interactions]` bool array; `ALL` is the whole split."""
+        return self._masks
+
     def measure(self, predictions: Mapping[str, np.ndarray]) -> Measurements:
         """Measures all models.
 

@@ -13,6 +13,7 @@ from models.gate import BEST, GateOptions
 from models.options import (
     Count,
     ModelOptions,
+    Natural,
     Options,
     Rate,
     Seed,
@@ -21,6 +22,8 @@ from models.options import (
     TrainingOptions,
     Weight,
 )
+
+_FAST = pathlib.Path(__file__).parent / "configs" / "fast.yaml"
 
 
 def _check_names(names: tuple[str, ...], known: Iterable[str]) -> tuple[str, ...]:
@@ -69,6 +72,18 @@ class Baselines(Options):
     max_memory_gb: Rate = 8.0
 
 
+class Evaluation(Options):
+    """How much of the test split is looked at, and how.
+
+    Attributes:
+      native_rows: Test ratings that TFX's own Evaluator (TensorFlow Model Analysis) asks our export
+        and the best baseline's about, at most; 0 leaves that out. A thousand take half a minute;
+        all other metrics are of the whole split.
+    """
+
+    native_rows: Natural = 1_000
+
+
 class Statistics(Options):
     """How much of a table its statistics are computed from.
 
@@ -113,6 +128,7 @@ class PipelineConfig(ModelOptions):
       training: Length and pace of training.
       baselines: What the model is compared with.
       gate: What blesses a model.
+      evaluation: How much of the test split is looked at.
       index: What the approximate index must reach.
       repeated_visits: Whether of a user's reviews of one business the latest is kept or all are.
       max_reject_fraction: The largest fraction of a table's lines that may be unusable.
@@ -126,6 +142,7 @@ class PipelineConfig(ModelOptions):
     training: TrainingOptions = TrainingOptions()
     baselines: Baselines = Baselines()
     gate: GateOptions = GateOptions()
+    evaluation: Evaluation = Evaluation()
     index: Index = Index()
     repeated_visits: Literal["latest", "all"] = "latest"
     max_reject_fraction: Annotated[float, pydantic.Field(ge=0.0, le=1.0)] = 0.01
@@ -162,17 +179,22 @@ class PipelineConfig(ModelOptions):
         return ModelOptions(**{key: getattr(self, key) for key in ModelOptions.model_fields})
 
 
-def load_config(path: str | None = None, settings: Sequence[str] = ()) -> PipelineConfig:
+def load_config(
+    path: str | None = None, settings: Sequence[str] = (), fast: bool = False
+) -> PipelineConfig:
     """Reads a configuration: defaults, then a YAML file, then single settings.
 
     Args:
       path: YAML file, or None.
       settings: `key=value` strings, the key dotted, the value YAML: `split.method=random`.
+      fast: Whether the defaults are those of `configs/fast.yaml`: a look within minutes.
 
     Raises:
       ConfigError: If the file or a setting can't be read, a key is unknown or a value is invalid.
     """
-    tree: dict[str, Any] = _read_yaml(path) if path else {}
+    tree: dict[str, Any] = _read_yaml(str(_FAST)) if fast else {}
+    if path:
+        tree = _merge(tree, _read_yaml(path))
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key:
@@ -195,6 +217,15 @@ def load_config(path: str | None = None, settings: Sequence[str] = ()) -> Pipeli
         return PipelineConfig.model_validate(tree)
     except pydantic.ValidationError as error:
         raise ConfigError(_in_words(error, path)) from error
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Lays one tree of settings over another."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
 
 
 def _read_yaml(path: str) -> dict[str, Any]:

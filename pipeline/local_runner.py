@@ -9,12 +9,14 @@ from typing import Any
 from ml_metadata.metadata_store import metadata_store
 from tfx.orchestration import metadata, pipeline
 from tfx.orchestration.local import local_dag_runner
+from tfx.types import artifact
 
 from components import artifacts
+from components.report.executor import PAGE_FILE
 from components.reporter.executor import METRICS_FILE
 from components.yelp_example_gen.inputs import find_inputs, fingerprint
 from components.yelp_example_gen.places import pack_paths, unpack_paths
-from pipeline import beam_options, graph, progress
+from pipeline import beam_options, graph, progress, report_folder
 from pipeline.code_digest import code_digest
 from pipeline.config import PipelineConfig
 from pipeline.synth.generator import TRUTH_NAME
@@ -101,10 +103,13 @@ def run(config: PipelineConfig, data: str, root: Root, beam: Sequence[str] = ())
                 beam_pipeline_args=beam_options.beam_args(beam),
             )
         )
-    report = _read_report(root)
+    report = _read_newest(root, artifacts.Report, METRICS_FILE)
     report["timings"] = shown.timings
+    report["memory_mb"] = shown.memory_mb
     report["cached"] = shown.cached
-    _write_report(root, report)
+    folder = report_folder.ReportFolder(root.report)
+    folder.write(report, _read_newest(root, artifacts.Page, PAGE_FILE))
+    folder.build()
     return report
 
 
@@ -117,21 +122,13 @@ def _noise_floor(paths: Sequence[str]) -> float:
         return float(json.load(file)["noise_floor_rmse"])
 
 
-def _read_report(root: Root) -> dict[str, Any]:
-    """Reads the report of the newest run, which the cache may have taken from an older one."""
+def _read_newest(root: Root, kind: type[artifact.Artifact], name: str) -> dict[str, Any]:
+    """Reads a file of the newest run, which the cache may have taken from an older one."""
     store = metadata_store.MetadataStore(metadata.sqlite_metadata_connection_config(root.metadata))
     runs = store.get_contexts_by_type("pipeline_run")
     newest = max(runs, key=lambda context: context.create_time_since_epoch)
-    (type_id,) = {t.id for t in store.get_artifact_types() if t.name == artifacts.Report.TYPE_NAME}
+    (type_id,) = {t.id for t in store.get_artifact_types() if t.name == kind.TYPE_NAME}
     written = store.get_artifacts_by_context(newest.id)
-    (uri,) = {artifact.uri for artifact in written if artifact.type_id == type_id}
-    with open(os.path.join(uri, METRICS_FILE), encoding="utf-8") as file:
+    (uri,) = {one.uri for one in written if one.type_id == type_id}
+    with open(os.path.join(uri, name), encoding="utf-8") as file:
         return json.load(file)
-
-
-def _write_report(root: Root, report: dict[str, Any]) -> None:
-    os.makedirs(root.report, exist_ok=True)
-    path = os.path.join(root.report, METRICS_FILE)
-    with open(f"{path}.incoming", "w", encoding="utf-8") as file:
-        file.write(json.dumps(report, indent=2) + "\n")
-    os.replace(f"{path}.incoming", path)

@@ -1,13 +1,10 @@
 """Asks the approximate export for lists, to hold them against exact search."""
 
-import os
-
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 
 from components.evaluator.exported import ExportedModel
-from models import metrics
+from models import export, metrics
 from models.evaluation import RetrievalEvaluation
 from models.tables import IdIndex
 
@@ -48,19 +45,14 @@ def _score(model: ExportedModel, users: np.ndarray, rows: np.ndarray) -> np.ndar
 def _ask(path: str, user_ids: np.ndarray) -> np.ndarray:
     """Returns `[num_users, k]` business ids, "" where a list ran out."""
     recommend = tf.saved_model.load(path).signatures[_SIGNATURE]
-    told = {**_defaults(path), "k": np.array([_K], np.int32), "exclude_seen": np.array([True])}
+    told = {
+        **export.optional_inputs(path, _SIGNATURE),
+        "k": np.array([_K], np.int32),
+        "exclude_seen": np.array([True]),
+    }
     inputs = {name: tf.constant(value) for name, value in told.items()}
     lists = [np.zeros([0, _K], object)]
     for start in range(0, len(user_ids), _BATCH):
         batch = tf.constant(user_ids[start : start + _BATCH])
         lists.append(recommend(user_id=batch, **inputs)["business_id"].numpy())
     return np.concatenate(lists)
-
-
-def _defaults(path: str) -> dict[str, np.ndarray]:
-    """Reads the optional inputs, which a loaded function does not tell."""
-    saved = saved_model_pb2.SavedModel()
-    with tf.io.gfile.GFile(os.path.join(path, "saved_model.pb"), "rb") as file:
-        saved.ParseFromString(file.read())
-    defaults = saved.meta_graphs[0].signature_def[_SIGNATURE].defaults
-    return {name: tf.make_ndarray(value) for name, value in defaults.items()}

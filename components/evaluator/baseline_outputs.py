@@ -21,6 +21,7 @@ class BaselineOutputs:
         """
         self._uri = uri
         self.skipped: dict[str, dict[str, str]] = read_json(uri, "skipped.json")
+        self.fallback: dict[str, str] = read_json(uri, "fallback.json")
         self.trained: dict[str, dict[str, Any]] = read_json(uri, "trained.json")
 
     def eval_losses(self, task: str) -> dict[str, float]:

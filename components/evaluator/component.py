@@ -17,6 +17,7 @@ class EvaluatorSpec(component_spec.ComponentSpec):
         "objective": component_spec.ExecutionParameter(type=str),
         "target_recall": component_spec.ExecutionParameter(type=float),
         "refit": component_spec.ExecutionParameter(type=int),
+        "max_native_rows": component_spec.ExecutionParameter(type=int),
         "noise_floor_rmse": component_spec.ExecutionParameter(type=float),
         "serving_dir": component_spec.ExecutionParameter(type=str),
         "code_digest": component_spec.ExecutionParameter(type=str, optional=True),
@@ -33,6 +34,7 @@ class EvaluatorSpec(component_spec.ComponentSpec):
     OUTPUTS = {
         "evaluation": component_spec.ChannelParameter(type=artifacts.Evaluation),
         "blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "rating_examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
     }
 
 
@@ -42,6 +44,7 @@ class Evaluator(base_component.BaseComponent):
     Outputs:
       evaluation: `metrics.json` with `rating`, `retrieval` and `blessing`.
       blessing: The ModelBlessing that Pusher obeys.
+      rating_examples: A sample of the test split for TFX's own Evaluator, with its slices.
     """
 
     SPEC_CLASS = EvaluatorSpec
@@ -61,6 +64,7 @@ class Evaluator(base_component.BaseComponent):
         target_recall: float,
         refit: bool,
         serving_dir: str | data_types.RuntimeParameter,
+        max_native_rows: int,
         noise_floor_rmse: float = 0.0,
         code_digest: str = "",
     ):
@@ -79,6 +83,7 @@ class Evaluator(base_component.BaseComponent):
           target_recall: What the index must reach.
           refit: Whether the model learnt from train + eval.
           serving_dir: Where the model lies that is being served, if any: it is compared, too.
+          max_native_rows: Test rows that TFX's own Evaluator is given, at most.
           noise_floor_rmse: What no prediction can beat, in stars; 0 if unknown.
           code_digest: A digest of the code; part of the cache key.
         """
@@ -95,10 +100,12 @@ class Evaluator(base_component.BaseComponent):
                 objective=objective,
                 target_recall=target_recall,
                 refit=int(refit),
+                max_native_rows=max_native_rows,
                 noise_floor_rmse=noise_floor_rmse,
                 serving_dir=serving_dir,
                 code_digest=code_digest,
                 evaluation=types.Channel(type=artifacts.Evaluation),
                 blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+                rating_examples=types.Channel(type=standard_artifacts.Examples),
             )
         )

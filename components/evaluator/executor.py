@@ -14,7 +14,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components import examples
-from components.evaluator import approximate
+from components.evaluator import approximate, native
 from components.evaluator.baseline_outputs import BaselineOutputs, read_json
 from components.evaluator.exported import ExportedModel, find_served, load_served
 from models import export, features, tripwires
@@ -52,9 +52,9 @@ class Executor(base_executor.BaseExecutor):
 
         Args:
           input_dict: See `component.EvaluatorSpec`.
-          output_dict: `evaluation` and `blessing`.
+          output_dict: `evaluation`, `blessing` and `rating_examples`.
           exec_properties: `gate` and `objective` as JSON, `target_recall`, `refit`, `serving_dir`,
-            `noise_floor_rmse`.
+            `noise_floor_rmse`, `max_native_rows`.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         gate = GateOptions.model_validate_json(exec_properties["gate"])
@@ -86,18 +86,22 @@ class Executor(base_executor.BaseExecutor):
             ),
         ]
         if objective["rating"]:
-            rating, measured["rating"] = _rating(split, models, baselines)
+            rating, measured["rating"], protocol = _rating(split, models, baselines)
+            measured["rating"]["test"] |= _write_sample(
+                output_dict["rating_examples"], star, split.test, protocol, baselines,
+                exec_properties["max_native_rows"],
+            )  # fmt: skip
             floor = exec_properties["noise_floor_rmse"]
             if floor and not rating.undefined:
                 rmse = {name: rating.measured.interval(name, "rmse") for name in
                         rating.measured.models}  # fmt: skip
                 checks.append(tripwires.not_below_the_noise_floor(rmse, floor))
         if objective["retrieval"]:
-            retrieval, measured["retrieval"], protocol = _retrieval(split, models, baselines)
+            retrieval, measured["retrieval"], lists = _retrieval(split, models, baselines)
             scann = path_utils.serving_model_path(
                 artifact_utils.get_single_uri(input_dict["scann_model"])
             )
-            pair = approximate.scores_of_both(scann, model, star.user_ids, protocol)
+            pair = approximate.scores_of_both(scann, model, star.user_ids, lists)
             checks.append(tripwires.approximate_not_above_exact(*pair))
         measured["tripwires"] = [str(check) for check in checks]
         checks = judge(gate, rating, retrieval, note) + [
@@ -140,7 +144,7 @@ class _Split:
 
 def _rating(
     split: _Split, models: dict[str, ExportedModel], baselines: BaselineOutputs
-) -> tuple[Evidence, dict[str, Any]]:
+) -> tuple[Evidence, dict[str, Any], RatingEvaluation]:
     protocol = RatingEvaluation(split.test, split.known, split.labels)
     predictions = {name: model.rate(split.test) for name, model in models.items()}
     predictions |= baselines.ratings()
@@ -160,7 +164,7 @@ def _rating(
         }
         for name, predicted in predictions.items()
     }
-    return evidence, _tell("rating", evidence, told)
+    return evidence, _tell("rating", evidence, told), protocol
 
 
 def _retrieval(
@@ -199,6 +203,26 @@ def _tell(task: str, evidence: Evidence, models: dict[str, Any]) -> dict[str, An
     }
     test["best_baseline"] = best_baseline(evidence, list(models))
     return {"test": test, "eval": {"losses": dict(evidence.eval_losses)}}
+
+
+def _write_sample(
+    output: list[types.Artifact],
+    star: examples.StarSchema,
+    test: Interactions,
+    protocol: RatingEvaluation,
+    baselines: BaselineOutputs,
+    max_rows: int,
+) -> dict[str, Any]:
+    """Writes what TFX's Evaluator is to look at; tells what that is."""
+    (artifact,) = output
+    ids = star.user_ids, star.business_ids
+    num_rows = native.write_sample(artifact, test, *ids, protocol.slices, max_rows)
+    told = {
+        "baseline": baselines.fallback["rating"],
+        "num_ratings": num_rows,
+        "of_ratings": len(test),
+    }
+    return {"native": told} if num_rows else {}
 
 
 def _load_previous(

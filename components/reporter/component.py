@@ -18,6 +18,9 @@ class ReporterSpec(component_spec.ComponentSpec):
         "index_evaluation": component_spec.ChannelParameter(type=artifacts.Evaluation),
         "model_run": component_spec.ChannelParameter(type=standard_artifacts.ModelRun),
         "pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel),
+        "native_evaluation": component_spec.ChannelParameter(
+            type=standard_artifacts.ModelEvaluation, optional=True
+        ),
     }
     OUTPUTS = {"report": component_spec.ChannelParameter(type=artifacts.Report)}
 
@@ -40,6 +43,7 @@ class Reporter(base_component.BaseComponent):
         model_run: types.Channel,
         pushed_model: types.Channel,
         config: str,
+        native_evaluation: types.Channel | None = None,
     ):
         """Declares the component.
 
@@ -50,6 +54,7 @@ class Reporter(base_component.BaseComponent):
           model_run: History of the training.
           pushed_model: Which version was pushed, if any.
           config: `pipeline.config.PipelineConfig` as JSON.
+          native_evaluation: What TFX's own Evaluator found, if it ran.
         """
         super().__init__(
             ReporterSpec(
@@ -58,6 +63,7 @@ class Reporter(base_component.BaseComponent):
                 index_evaluation=index_evaluation,
                 model_run=model_run,
                 pushed_model=pushed_model,
+                native_evaluation=native_evaluation,
                 config=config,
                 report=types.Channel(type=artifacts.Report),
             )

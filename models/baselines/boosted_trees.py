@@ -53,6 +53,7 @@ class BoostedTrees:
           known: The ratings that aggregates are taken from.
         """
         self._booster = booster
+        self._features, self._known = features, known
         self._features_of = features.from_all_of(known)
 
     def rate(self, user_rows: np.ndarray, business_rows: np.ndarray) -> np.ndarray:
@@ -60,6 +61,14 @@ class BoostedTrees:
         if not len(user_rows):
             return np.zeros(0)
         return clip(np.asarray(self._booster.predict(self._features_of(user_rows, business_rows))))
+
+    def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
+        """Lays out what the trees read: the features of a pair are the sum of both its rows."""
+        return self._features.sides(self._known, num_users, num_businesses)
+
+    def dump(self) -> dict:
+        """Tells the trees: see `models.tree_ensemble`."""
+        return self._booster.dump_model()
 
 
 def _settings(options: TreeOptions, num_ratings: int, seed: int) -> dict:

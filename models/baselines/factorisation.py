@@ -88,6 +88,19 @@ class FactorisedRatings:
             )
         return clip(stars)
 
+    def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
+        """Lays out both sides: see `InnerProducts`."""
+        of_users = np.column_stack([
+            self.user_factors, self.mean_stars + self.user_bias, np.ones(num_users)
+        ])  # fmt: skip
+        of_businesses = np.column_stack([
+            self.business_factors, np.ones(num_businesses), self.business_bias
+        ])  # fmt: skip
+        factors = self.user_factors.shape[1]
+        unknown_user = [*np.zeros(factors), self.mean_stars, 1.0]
+        unknown_business = [*np.zeros(factors), 1.0, 0.0]
+        return np.vstack([of_users, unknown_user]), np.vstack([of_businesses, unknown_business])
+
 
 def factorise(
     interactions: Interactions,

@@ -18,6 +18,10 @@ class GlobalMean:
         del business_rows
         return np.full(len(user_rows), self._mean_stars)
 
+    def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
+        """Lays out both sides: see `InnerProducts`."""
+        return np.full([num_users + 1, 1], self._mean_stars), np.ones([num_businesses + 1, 1])
+
 
 def _cost(data: BaselineData) -> Cost:
     return Cost(num_bytes=0, seconds=1e-9 * len(data.fitted))

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -40,6 +40,23 @@ class RetrievalModel(Protocol):
         Returns:
           `[num_users, min(k, num_businesses)]` int32 array of business rows, best first, -1 where
           a list ran out.
+        """
+
+
+@runtime_checkable
+class InnerProducts(Protocol):
+    """A model of either kind whose scores are inner products, so that it can be served."""
+
+    def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
+        """Lays out both sides.
+
+        Args:
+          num_users: Rows of the users table.
+          num_businesses: Rows of the businesses table.
+
+        Returns:
+          `[num_users + 1, dim]` and `[num_businesses + 1, dim]` arrays, the last rows those of a
+          new user and an unknown business; ratings are clipped afterwards.
         """
 
 

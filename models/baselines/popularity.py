@@ -39,6 +39,11 @@ class Popularity:
             start += size
         return lists
 
+    def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
+        """Lays out both sides: see `InnerProducts`; a score falls with the place in the order."""
+        scores = 1.0 - np.append(self._places, num_businesses) / num_businesses
+        return np.ones([num_users + 1, 1]), scores[:, None]
+
     def _first_unseen(self, k: int, seen: Bag) -> np.ndarray:
         reach = min(k + int(seen.lengths().max(initial=0)), len(self._order))
         is_seen = np.zeros([seen.num_rows, reach], bool)

@@ -34,6 +34,16 @@ class Ridge:
         """Predicts the stars of pairs: see `RatingModel`."""
         return self._fit.rate(user_rows, business_rows)
 
+    def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
+        """Lays out both sides: see `InnerProducts`; a new user is as the mean of all."""
+        of_users, of_businesses = self._fit.user_parts, self._fit.business_parts
+        of_users = np.append(of_users, of_users.mean()) + self._fit.mean_stars
+        of_businesses = np.append(of_businesses, of_businesses.mean())
+        return (
+            np.stack([of_users, np.ones(num_users + 1)], axis=1),
+            np.stack([np.ones(num_businesses + 1), of_businesses], axis=1),
+        )
+
 
 def _cost(data: BaselineData) -> Cost:
     users, businesses = data.users, data.businesses

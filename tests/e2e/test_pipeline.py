@@ -185,7 +185,7 @@ def test_a_gate_without_its_baseline_fails_and_says_why(run):
     assert "Trainer" in report["cached"]
     assert set(report["rating"]["test"]["skipped"]) == set(registry.RATING)
     assert set(report["retrieval"]["test"]["skipped"]) == set(registry.RETRIEVAL)
-    assert set(report["rating"]["test"]["models"]) == {"t2rec"}
+    assert set(report["rating"]["test"]["models"]) == {"t2rec", "previous"}
     assert report["blessing"]["blessed"] is False
     failed = [text for text in report["blessing"]["reasons"] if text.startswith("FAILED")]
     for text, name in zip(failed, ("bias", "popularity"), strict=False):
