@@ -2,13 +2,14 @@
 
 import sys
 
-from benchmarks import ingest, sizes, synth, training
+from benchmarks import ingest, sizes, synth, training, validation
 
 BENCHMARKS = {
     "ingest": ingest.main,
     "sizes": sizes.main,
     "synth": lambda _: synth.main(),
     "training": training.main,
+    "validation": validation.main,
 }
 
 if __name__ == "__main__":

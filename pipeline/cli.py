@@ -179,11 +179,11 @@ def _run(args: argparse.Namespace) -> int:
     )
     console.say("\n" + console.metrics_tables(report))
     if not report["blessing"]["blessed"]:
-        console.say(f"\nNothing was pushed. Metrics: {args.root}/report/metrics.json")
+        console.say(f"\nNothing was pushed. Report: {args.root}/report/index.html")
         return NOT_BLESSED
     console.say(
-        f"\nServing {args.root}/serving/t2rec/{report['pushed_version']}, metrics in "
-        f"{args.root}/report/metrics.json\nNext: t2rec query --model {args.root} USER_ID"
+        f"\nServing {args.root}/serving/t2rec/{report['pushed_version']}; report: "
+        f"{args.root}/report/index.html\nNext: t2rec query --model {args.root} USER_ID"
     )
     return DONE
 

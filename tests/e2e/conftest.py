@@ -40,6 +40,8 @@ def run(tmp_path_factory) -> Run:
     synth.generate(str(data), NUM_REVIEWS, seed=1)
     truth = json.loads((data / "truth.json").read_text(encoding="utf-8"))
     # Enough for the first few recipes.
-    settings = config.load_config(None, ["training.tuning_seconds=20"])
+    settings = config.load_config(
+        None, ["training.tuning_seconds=20", "evaluation.native_rows=300"]
+    )
     report = local_runner.run(settings, str(data), local_runner.Root(str(root)))
     return Run(root, data, truth, report, settings)

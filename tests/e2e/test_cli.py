@@ -39,7 +39,7 @@ def test_help_needs_nothing_heavy():
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    for command in ("run", "synth", "compile", "serve", "query", "score"):
+    for command in ("run", "synth", "compile", "serve", "report", "query", "score"):
         assert command in done.stdout
 
 

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
@@ -96,6 +97,60 @@ def test_tensorboard_finds_the_curves_of_every_run(run):
     assert not (run.root / "checkpoints").exists()
 
 
+def test_tensorflow_model_analysis_agrees_with_the_vectorised_metrics(run):
+    """It asked the exports; here the same rows are rated by embeddings and by LightGBM itself."""
+    (folder,) = (run.root / "artifacts" / "Evaluator" / "rating_examples").iterdir()
+    (sample,) = (folder / "Split-test").iterdir()
+    raw = tf.data.TFRecordDataset(str(sample)).as_numpy_iterator()
+    rows = [tf.train.Example.FromString(row) for row in raw]
+    features = [row.features.feature for row in rows]
+    users, businesses = (
+        [feature[key].bytes_list.value[0].decode() for feature in features]
+        for key in ("user_id", "business_id")
+    )
+    stars = np.array([feature["stars"].float_list.value[0] for feature in features])
+    ours = np.array(LocalClient(str(run.root)).rate(users, businesses))
+    native = run.report["rating"]["test"]["native"]
+    assert (native["num_ratings"], native["of_ratings"]) == (300, len_of_test(run))
+    candidate = native["metrics"]["candidate"]
+    names = [set(feature["slice"].bytes_list.value) for feature in features]
+    assert set(candidate["slices"]) == {name.decode() for found in names for name in found}
+    groups = {"": np.ones(300, bool)} | {
+        name: np.array([name.encode() in found for found in names]) for name in candidate["slices"]
+    }
+    for name, mask in groups.items():
+        found = candidate["slices"][name] if name else candidate
+        error = ours[mask] - stars[mask]
+        assert found["num_ratings"] == mask.sum()
+        expected = {
+            "rmse": np.sqrt(np.mean(error**2)),
+            "mae": np.abs(error).mean(),
+            "calibration": ours[mask].sum() / stars[mask].sum(),
+        }
+        for metric, value in expected.items():
+            assert found[metric]["value"] == pytest.approx(value, abs=2e-4), (name, metric)
+    assert candidate["rmse"]["low"] < candidate["rmse"]["value"] < candidate["rmse"]["high"]
+    # The baseline is the best of eval that can be served; its RMSE is near that of all test rows.
+    whole = run.report["rating"]["test"]["models"][native["baseline"]]["rmse"]["value"]
+    assert native["metrics"]["baseline"]["rmse"]["value"] == pytest.approx(whole, rel=0.15)
+
+
+def len_of_test(run):
+    return run.report["rating"]["test"]["models"]["t2rec"]["num_ratings"]
+
+
+def test_the_report_is_a_page(run):
+    document = (run.root / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Blessed: this model may be served" in document
+    assert "Peak memory, MB" in document
+    assert "TensorFlow Model Analysis" in document
+    assert len(document) < 5_000_000
+    assert set(run.report["memory_mb"]) == set(run.report["timings"])
+    # Twenty people, of whom each with a history is told why.
+    assert document.count("Is recommended") == 20
+    assert document.count("(cosine ") >= 50
+
+
 def test_both_exports_are_pushed_under_one_version(run):
     pushed = run.report["pushed_version"]
     assert versions(run.root) == versions(run.root, "t2rec_scann") == [pushed]
@@ -163,6 +218,7 @@ def test_a_bad_model_is_neither_blessed_nor_pushed(run):
             "training.retrieval_epochs=1",
             "training.tuning_seconds=0",
             "training.num_evaluations=1",
+            "evaluation.native_rows=0",
         ],
     )
     report = local_runner.run(bad, str(run.data), local_runner.Root(str(run.root)))
@@ -180,7 +236,8 @@ def test_a_bad_model_is_neither_blessed_nor_pushed(run):
 def test_a_gate_without_its_baseline_fails_and_says_why(run):
     """No baseline is expected to be done within a microsecond."""
     baselines = run.settings.baselines.model_copy(update={"max_seconds": 1e-6})
-    hurried = run.settings.model_copy(update={"baselines": baselines})
+    off = run.settings.evaluation.model_copy(update={"native_rows": 0})
+    hurried = run.settings.model_copy(update={"baselines": baselines, "evaluation": off})
     report = local_runner.run(hurried, str(run.data), local_runner.Root(str(run.root)))
     assert "Trainer" in report["cached"]
     assert set(report["rating"]["test"]["skipped"]) == set(registry.RATING)
