@@ -64,7 +64,7 @@ def slices(rows: Sequence[Row], title: str) -> str:
                 ),
                 legend=alt.Legend(orient="top"),
             ),
-            shape=alt.Shape("model:N", sort=None, title=None),
+            shape=alt.Shape("model:N", sort=None, legend=None),
         )
     )
     num_slices = len({row["slice"] for row in rows})

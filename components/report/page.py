@@ -47,7 +47,7 @@ def build(
         tasks=[_task(task, report) for task in _TASKS if task in report],
         training=charts.of_training(report.get("training", {})),
         choices=_choices(report.get("training", {})),
-        sizes=_flat(report.get("training", {}).get("sizes", {})),
+        sizes=_flat(report.get("training", {}).get("sizes") or {}),
         index=_flat({k: v for k, v in report.get("index", {}).items() if k != "curve"}),
         index_figures=charts.of_index(report.get("index", {})),
         users=page.get("users", []),

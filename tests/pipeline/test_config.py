@@ -104,6 +104,20 @@ def test_all_baselines_are_wanted_by_default_of_tasks_that_are_on():
     assert (wanted.rating, wanted.retrieval) == ((), tuple(registry.RETRIEVAL))
 
 
+def test_the_fast_profile_changes_what_it_names_and_yields_to_the_rest(tmp_path):
+    fast = config.load_config(fast=True)
+    assert fast.baselines.rating == ("bias", "ridge", "lightgbm")
+    assert fast.evaluation.native_rows == 0
+    assert fast.training.model_copy(update={"tuning_seconds": 300.0}) == config.TrainingOptions()
+    assert fast.split == config.SplitOptions()
+    path = tmp_path / "c.yaml"
+    path.write_text("baselines: {retrieval: [ease]}\n", encoding="utf-8")
+    told = config.load_config(str(path), ["baselines.tuning_seconds=7"], fast=True)
+    assert told.baselines.retrieval == ("ease",)
+    assert told.baselines.tuning_seconds == 7
+    assert told.baselines.rating == fast.baselines.rating
+
+
 def test_refuses_files_that_hold_no_settings(tmp_path):
     with pytest.raises(ConfigError, match="Expected a readable YAML file"):
         config.load_config(str(tmp_path / "missing.yaml"))

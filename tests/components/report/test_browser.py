@@ -29,10 +29,14 @@ def browse(*args):
     return subprocess.run([*command, *args], capture_output=True, check=True, timeout=120)
 
 
+@pytest.mark.parametrize("kind", ["page", "comparison"])
 @pytest.mark.parametrize("width", [1_200, 500])
-def test_it_fits_the_screen(width, metrics, page_data, tmp_path):
+def test_it_fits_the_screen(width, kind, metrics, page_data, tmp_path):
     path = tmp_path / "index.html"
-    document = page.build(metrics, page_data)
+    if kind == "page":
+        document = page.build(metrics, page_data)
+    else:
+        document = page.compare([(name, metrics, page_data) for name in ("runs/a", "runs/b")])
     path.write_text(document.replace("</body>", _MEASURE + "</body>"), encoding="utf-8")
     done = browse(f"--window-size={width},900", "--dump-dom", path.as_uri())
     title = re.search(r"<title>([\d ]+)</title>", done.stdout.decode()).group(1)

@@ -61,7 +61,7 @@ def test_everything_that_was_measured_is_shown(metrics, page_data):
         "best step 2 of 3",
         "like Old Café (cosine 0.91), both Tea",
         "went there",
-        "popular, as nothing is known of this user",
+        "what newcomers get: they have no history yet",
         "There was no run before",
         "split.method random",
         "Reno (400)",
@@ -101,6 +101,11 @@ def test_the_run_before_is_compared(metrics, page_data):
     shown = text_of(page.build(metrics, page_data, before))
     assert "rmse 0.8500 0.8000 -0.0500" in shown
     assert "stars interactions train 0.5" in shown
+
+
+def test_a_trainer_that_was_told_its_sizes_tells_none(metrics, page_data):
+    metrics["training"]["sizes"] = None
+    assert "The trainer wrote none" in text_of(page.build(metrics, page_data))
 
 
 def test_sizes_are_shown_where_the_trainer_tells_them(metrics, page_data):
