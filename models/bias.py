@@ -58,10 +58,11 @@ class BiasModel:
           num_businesses: Rows of the businesses table.
 
         Returns:
-          `[num_users + 1, 2]` and `[num_businesses + 1, 2]` arrays, the last rows without a bias.
+          `[num_users + 1, 2]` and `[num_businesses + 1, 2]` arrays, the last rows with the priors of unknown ones.
         """
-        users = np.append(self.user_bias, 0.0) + self.mean_stars
-        businesses = np.append(self.business_bias, 0.0)
+        priors = self.priors
+        users = np.append(self.user_bias, priors.user_intercept) + self.mean_stars
+        businesses = np.append(self.business_bias, priors.business_intercept)
         return (
             np.stack([users, np.ones(num_users + 1)], axis=1),
             np.stack([np.ones(num_businesses + 1), businesses], axis=1),

@@ -79,7 +79,7 @@ class Executor(base_executor.BaseExecutor):
         checks = [
             tripwires.no_test_rows_in_train(split.test, split.fitted),
             tripwires.learnt_from_fitted_only(
-                tripwires.LearntState(tables.seen, tables.business_bias), split.fitted
+                tripwires.LearntState(tables.seen, tables.mean_stars), split.fitted
             ),
             tripwires.terms_from_train_only(
                 star.read_labels(features.BUSINESS_REVIEW_TERMS), split.train

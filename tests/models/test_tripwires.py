@@ -44,10 +44,8 @@ class TestNoTestRowsInTrain:
 
 
 class TestLearntFromFittedOnly:
-    def state(self, learnt, bias=None):
-        visited = np.bincount(FITTED.business_rows, minlength=21) > 0
-        bias = np.where(visited, 0.3, 0.0) if bias is None else bias
-        return tripwires.LearntState(learnt.histories(30), bias)
+    def state(self, learnt, mean_of=FITTED):
+        return tripwires.LearntState(learnt.histories(30), float(mean_of.stars.mean()))
 
     def test_quiet(self):
         assert tripwires.learnt_from_fitted_only(self.state(FITTED), FITTED).ok
@@ -57,12 +55,11 @@ class TestLearntFromFittedOnly:
         assert check.ok is False
         assert "7 visits that are no training rows" in check.text
 
-    def test_fires_on_the_bias_of_a_business_that_nobody_rated_in_training(self):
-        bias = np.zeros(21)
-        bias[20] = -0.01
-        check = tripwires.learnt_from_fitted_only(self.state(FITTED, bias), FITTED)
+    def test_fires_on_the_mean_of_more_ratings(self):
+        # A single test rating among 301 moves the mean by a few thousandths of a star.
+        check = tripwires.learnt_from_fitted_only(self.state(FITTED, FITTED + TEST[:1]), FITTED)
         assert check.ok is False
-        assert "a bias of 1 businesses without any" in check.text
+        assert "0 visits that are no training rows, and a mean of" in check.text
 
 
 class TestTermsFromTrainOnly:
