@@ -58,7 +58,8 @@ class BiasModel:
           num_businesses: Rows of the businesses table.
 
         Returns:
-          `[num_users + 1, 2]` and `[num_businesses + 1, 2]` arrays, the last rows with the priors of unknown ones.
+          `[num_users + 1, 2]` and `[num_businesses + 1, 2]` arrays, the last rows those of a new
+          user and of an unknown business.
         """
         priors = self.priors
         users = np.append(self.user_bias, priors.user_intercept) + self.mean_stars
