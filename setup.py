@@ -20,6 +20,7 @@ setup(
         "schemas": ["*.pbtxt"],
         "pipeline": ["configs/*.yaml"],
         "serving": ["*.html"],
+        "components.report": ["templates/*.j2"],
     },
     # The ranges that are known to resolve together; requirements.lock pins the whole tree.
     install_requires=[
@@ -47,6 +48,9 @@ setup(
         "grpcio-reflection~=1.48",
         "prometheus-client",
         "httpx",
+        "jinja2",
+        "altair",
+        "vl-convert-python",
         "httptools",
         "uvloop",
     ],

@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks import ingest, serving, sizes, synth, training
+from benchmarks import ingest, serving, sizes, synth, training, validation
 
 BENCHMARKS = {
     "ingest": ingest.main,
@@ -10,6 +10,7 @@ BENCHMARKS = {
     "sizes": sizes.main,
     "synth": lambda _: synth.main(),
     "training": training.main,
+    "validation": validation.main,
 }
 
 if __name__ == "__main__":

@@ -19,8 +19,10 @@ class Baselines(artifact.Artifact):
     """Holds what the baselines say about the test split.
 
     Files: `rating/NAME.parquet` (column `stars`, a row a test interaction, in their order),
-    `retrieval/NAME.parquet` (columns `user_row`, `rank`, `business_row`), and `skipped.json`: by
-    `rating` and `retrieval`, the names of the baselines that gave nothing, and why.
+    `retrieval/NAME.parquet` (columns `user_row`, `rank`, `business_row`); `trained.json`: by
+    `rating` and `retrieval` and name, `eval_loss` and `seconds`; `skipped.json`: likewise the
+    names of the baselines that gave nothing, and why; and `fallback.json`: by task, which one is
+    in the fallback export.
     """
 
     TYPE_NAME = "components.Baselines"
@@ -38,4 +40,11 @@ class Report(artifact.Artifact):
     """Holds the metrics of a whole run as `metrics.json`."""
 
     TYPE_NAME = "components.Report"
+    TYPE_ANNOTATION = system_artifacts.Metrics
+
+
+class Page(artifact.Artifact):
+    """Holds a run's report for people: `index.html`, and `page.json` to build it anew from."""
+
+    TYPE_NAME = "components.Page"
     TYPE_ANNOTATION = system_artifacts.Metrics

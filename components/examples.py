@@ -1,5 +1,7 @@
 """Reads the tables out of Examples artifacts."""
 
+import numpy as np
+import tensorflow as tf
 from tfx import types
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
@@ -36,9 +38,8 @@ class StarSchema:
         """
         self._interactions = interactions
         self.user_ids = tables.read_ids(split_files(users, features.ALL), features.USER_ID)
-        self.business_ids = tables.read_ids(
-            split_files(businesses, features.ALL), features.BUSINESS_ID
-        )
+        self._business_files = split_files(businesses, features.ALL)
+        self.business_ids = tables.read_ids(self._business_files, features.BUSINESS_ID)
         self._user_index = tables.IdIndex(self.user_ids)
         self._business_index = tables.IdIndex(self.business_ids)
 
@@ -47,6 +48,29 @@ class StarSchema:
         return tables.read_interactions(
             split_files(self._interactions, split), self._user_index, self._business_index
         )
+
+    def read_labels(self, key: str) -> tables.Bag:
+        """Reads a feature of the businesses, such as their categories.
+
+        Args:
+          key: A string feature of the raw table; it may be missing everywhere.
+
+        Returns:
+          By business, its values.
+        """
+        columns = tables.read_columns(
+            self._business_files,
+            {
+                features.BUSINESS_ID: tf.io.FixedLenFeature([], tf.string),
+                key: tf.io.RaggedFeature(tf.string),
+            },
+        )
+        return columns[key].take(np.argsort(columns[features.BUSINESS_ID]))
+
+    def postings(self, key: str) -> dict[bytes, np.ndarray]:
+        """Lists the rows of the businesses that carry each value of a feature."""
+        labels = self.read_labels(key)
+        return tables.postings(labels, np.arange(labels.num_rows, dtype=np.int32))
 
     def read_fitted(self, refit: bool) -> tables.Interactions:
         """Reads what a final model learns from: train, and eval too under `refit`."""

@@ -50,6 +50,25 @@ class BiasModel:
         stars = self.mean_stars + self.user_bias[user_rows] + self.business_bias[business_rows]
         return np.clip(stars, features.MIN_STARS, features.MAX_STARS)
 
+    def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
+        """Lays out predictions as inner products.
+
+        Args:
+          num_users: Rows of the users table.
+          num_businesses: Rows of the businesses table.
+
+        Returns:
+          `[num_users + 1, 2]` and `[num_businesses + 1, 2]` arrays, the last rows those of a new
+          user and of an unknown business.
+        """
+        priors = self.priors
+        users = np.append(self.user_bias, priors.user_intercept) + self.mean_stars
+        businesses = np.append(self.business_bias, priors.business_intercept)
+        return (
+            np.stack([users, np.ones(num_users + 1)], axis=1),
+            np.stack([np.ones(num_businesses + 1), businesses], axis=1),
+        )
+
 
 def fit_bias(
     interactions: Interactions,

@@ -1,124 +1,128 @@
-"""Compares models on the test split: ratings, full-catalogue lists, and the verdict."""
+"""Measures models on the same test interactions: predicted ratings, and full-catalogue lists."""
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from models import metrics
+from models import list_diversity, metrics
+from models.bootstrap import UserBootstrap
+from models.measurements import (
+    ALL,
+    CUT_OFFS,
+    NUM_RATINGS,
+    NUM_USERS,
+    RATING_METRICS,
+    RETRIEVAL_METRICS,
+    STARS,
+    Measurements,
+    UserSums,
+)
+from models.slice_names import WARM, WARM_BUSINESS, WARM_USER
+from models.slices import Known, Labels, business_slices, user_slices
 from models.tables import Bag, Interactions
 
-CUT_OFFS = (10, 20, 50)
-_ALL = "all"  # The group beside the slices.
-
-
-@dataclasses.dataclass(frozen=True)
-class Known:
-    """What the models had learnt from when they were tested.
-
-    Attributes:
-      user_counts: `[num_users]` array: interactions of each user that models were fitted on.
-      business_counts: `[num_businesses]` array, likewise.
-    """
-
-    user_counts: np.ndarray
-    business_counts: np.ndarray
-
-    @classmethod
-    def from_interactions(
-        cls, fitted: Interactions, num_users: int, num_businesses: int
-    ) -> "Known":
-        """Counts the interactions that models were fitted on."""
-        return cls(
-            np.bincount(fitted.user_rows, minlength=num_users),
-            np.bincount(fitted.business_rows, minlength=num_businesses),
-        )
+_NUM_BINS = 10
 
 
 class RatingEvaluation:
-    """RMSE and MAE of several models on the same test ratings, overall and by slice."""
+    """Several models' predictions of the same test ratings, overall and by slice."""
 
-    def __init__(self, test: Interactions, known: Known):
-        """Prepares the slices and the resamples of users.
+    def __init__(self, test: Interactions, known: Known, labels: Labels | None = None):
+        """Prepares the slices.
 
         Args:
           test: Interactions of the test split.
           known: What the models had learnt from.
+          labels: Cities and categories of businesses.
         """
-        self._stars = test.stars.astype(np.float64)
-        _, self._users = np.unique(test.user_rows, return_inverse=True)
-        self._num_users = int(self._users.max(initial=-1)) + 1
-        self._bootstrap = metrics.UserBootstrap(self._num_users)
-        cold_user = known.user_counts[test.user_rows] == 0
-        cold_business = known.business_counts[test.business_rows] == 0
-        self._groups = _groups(
-            len(test),
-            cold_user=cold_user,
-            cold_business=cold_business,
-            warm=~cold_user & ~cold_business,
-        )
+        self.stars = test.stars.astype(np.float64)
+        distinct, self._users = np.unique(test.user_rows, return_inverse=True)
+        self._bootstrap = UserBootstrap(len(distinct))
+        of_user = user_slices(known, distinct)
+        of_business = business_slices(known, labels or Labels(), test.business_rows)
+        self._masks = {ALL: np.ones(len(test), bool)}
+        self._masks |= {name: mask[test.user_rows] for name, mask in of_user.items()}
+        self._masks |= {name: mask[test.business_rows] for name, mask in of_business.items()}
+        self._masks[WARM] = self._masks[WARM_USER] & self._masks[WARM_BUSINESS]
 
-    def evaluate(self, predicted: np.ndarray) -> dict:
-        """Measures one model.
+    @property
+    def slices(self) -> Mapping[str, np.ndarray]:
+        """By name, a `[num_interactions]` bool array; `ALL` is the whole split."""
+        return self._masks
+
+    def measure(self, predictions: Mapping[str, np.ndarray]) -> Measurements:
+        """Measures all models.
 
         Args:
-          predicted: `[num_interactions]` array of predicted stars.
-
-        Returns:
-          `rmse` and `mae`, in stars, with intervals, `num_ratings`, and the same in `slices`;
-          an empty slice is left out.
+          predictions: By model, a `[num_interactions]` array of predicted stars.
         """
-        error = predicted - self._stars
-        counts = self._by_group(np.ones(len(error)))
-        rmse = self._bootstrap.ratios(self._by_group(error**2), counts, np.sqrt)
-        mae = self._bootstrap.ratios(self._by_group(np.abs(error)), counts)
-        measured = {
-            name: {
-                "rmse": rmse[place].to_json(),
-                "mae": mae[place].to_json(),
-                "num_ratings": int(mask.sum()),
-            }
-            for place, (name, mask) in enumerate(self._groups.items())
-        }
-        return {**measured.pop(_ALL), "slices": measured}
-
-    def rmse_difference(self, predicted: np.ndarray, other: np.ndarray) -> metrics.Interval:
-        """Estimates a model's RMSE minus another's, in stars, paired by user."""
-        count = self._by_user(np.ones(len(self._stars)))
-        return self._bootstrap.ratio_difference(
-            self._by_user((predicted - self._stars) ** 2),
-            self._by_user((other - self._stars) ** 2),
-            count,
-            np.sqrt,
+        return Measurements(
+            RATING_METRICS,
+            {name: self._sum(mask, predictions) for name, mask in self._masks.items()},
+            self._bootstrap,
         )
 
-    def _by_group(self, values: np.ndarray) -> np.ndarray:
-        """Adds up values by user, in each group: `[num_users, num_groups]`."""
-        sums = [self._by_user(np.where(mask, values, 0.0)) for mask in self._groups.values()]
-        return np.stack(sums, axis=1)
+    def _sum(self, mask: np.ndarray, predictions: Mapping[str, np.ndarray]) -> UserSums:
+        users, places = np.unique(self._users[mask], return_inverse=True)
 
-    def _by_user(self, values: np.ndarray) -> np.ndarray:
-        return np.bincount(self._users, values, self._num_users)
+        def by_user(values: np.ndarray) -> np.ndarray:
+            return np.bincount(places, values, len(users))
+
+        stars, numerators = self.stars[mask], {}
+        for model, predicted in predictions.items():
+            error = predicted[mask] - stars
+            numerators[model, "rmse"] = by_user(error**2)
+            numerators[model, "mae"] = by_user(np.abs(error))
+            numerators[model, "calibration"] = by_user(predicted[mask])
+        denominators = {NUM_RATINGS: by_user(np.ones(len(stars))), STARS: by_user(stars)}
+        return UserSums(users, denominators, numerators)
+
+    def reliability(self, predicted: np.ndarray) -> list[dict[str, float]]:
+        """Compares mean predictions with mean stars, in tenths of the ratings by prediction.
+
+        Source: the reliability diagram (Murphy and Winkler, 1977), for means in place of
+        frequencies, with bins of equal size.
+
+        Returns:
+          By bin, `predicted` and `stars`, in stars, and `num_ratings`.
+        """
+        bins = np.array_split(np.argsort(predicted, kind="stable"), _NUM_BINS)
+        return [
+            {
+                "predicted": round(float(predicted[rows].mean()), 4),
+                "stars": round(float(self.stars[rows].mean()), 4),
+                NUM_RATINGS: len(rows),
+            }
+            for rows in bins
+            if len(rows)
+        ]
 
 
 class RetrievalEvaluation:
-    """Quality of several models' lists for the same test users, overall and by slice.
+    """Several models' lists for the same test users, overall and by slice.
 
     Lists rank the full catalogue without what the user has in train (and in eval, where models
-    were fitted on it). A user counts who has a test business that is not among those.
+    were fitted on it). A user counts who has a test business that is not among those. In a slice
+    of businesses only those are relevant.
     """
 
-    def __init__(self, test: Interactions, fitted: Interactions, known: Known):
+    def __init__(
+        self,
+        test: Interactions,
+        fitted: Interactions,
+        known: Known,
+        labels: Labels | None = None,
+    ):
         """Collects the users, their relevant businesses and those to leave out.
 
         Args:
           test: Interactions of the test split.
           fitted: Interactions that the models learnt from.
           known: Counts of the same.
+          labels: Cities and categories of businesses.
         """
-        num_users = len(known.user_counts)
-        self._num_businesses = len(known.business_counts)
-        width = self._num_businesses
+        num_users, width = len(known.user_counts), len(known.business_counts)
         # 64 bits: all users times all businesses exceed 32.
         pairs = np.unique(test.user_rows.astype(np.int64) * width + test.business_rows)
         seen = np.unique(fitted.user_rows.astype(np.int64) * width + fitted.business_rows)
@@ -127,91 +131,77 @@ class RetrievalEvaluation:
         self.users = np.flatnonzero(relevant.lengths())
         self.seen = fitted.histories(num_users).take(self.users)
         self._relevant = relevant.take(self.users)
-        self._bootstrap = metrics.UserBootstrap(len(self.users))
-        cold = known.user_counts[self.users] == 0
-        self._groups = _groups(len(cold), cold_user=cold, warm=~cold)
+        self._counts = known.business_counts
+        of_user = user_slices(known, self.users)
+        self._user_masks = {ALL: np.ones(len(self.users), bool)}
+        self._user_masks |= {name: mask[self.users] for name, mask in of_user.items()}
+        self._business_masks = business_slices(known, labels or Labels(), test.business_rows)
+        self._warm = known.user_counts[self.users] > 0
 
-    def evaluate(self, ranked: np.ndarray) -> dict:
-        """Measures one model.
+    def measure(self, lists: Mapping[str, np.ndarray]) -> Measurements:
+        """Measures all models.
 
         Args:
-          ranked: `[num_users, k]` array of business rows for `users`, best first, -1 for none.
-
-        Returns:
-          By metric, its mean over users with an interval; `coverage@k`, the share of the
-          catalogue that is in somebody's list; `num_users`; and the means in `slices`.
+          lists: By model, a `[num_users, k]` array of business rows for `users`, best first, -1
+            for none.
         """
-        by_user = self._by_user(ranked)
-        values = np.stack(list(by_user.values()), axis=1)
-        masks = np.stack(list(self._groups.values()), axis=1).astype(np.float64)
-        intervals = iter(
-            self._bootstrap.ratios(
-                np.concatenate([values * mask[:, None] for mask in masks.T], axis=1),
-                np.repeat(masks, len(by_user), axis=1),
+        hit = {model: metrics.hits(ranked, self._relevant) for model, ranked in lists.items()}
+        whole = {model: _by_user(h, self._relevant.lengths()) for model, h in hit.items()}
+        slices = {name: self._sum(mask, whole) for name, mask in self._user_masks.items()}
+        for name, mask in self._business_masks.items():
+            wanted = np.add.reduceat(
+                np.append(mask[self._relevant.values], False).astype(np.int64),
+                self._relevant.row_splits[:-1],
             )
-        )
-        measured: dict[str, dict] = {
-            name: {
-                **{key: next(intervals).to_json() for key in by_user},
-                "num_users": int(mask.sum()),
+            # Only users with something relevant in the slice count, so divide by those.
+            among = wanted > 0
+            part = {
+                model: _by_user(hit[model][among] & mask[ranked[among]], wanted[among])
+                for model, ranked in lists.items()
             }
-            for name, mask in self._groups.items()
-        }
-        whole = measured.pop(_ALL)
+            slices[name] = _sums(np.flatnonzero(among), part)
+            if name == WARM_BUSINESS:
+                both = self._warm[among]
+                slices[WARM] = _sums(
+                    np.flatnonzero(among)[both],
+                    {model: {m: v[both] for m, v in of.items()} for model, of in part.items()},
+                )
+        return Measurements(RETRIEVAL_METRICS, slices, UserBootstrap(len(self.users)))
+
+    def _sum(self, mask: np.ndarray, by_user: Mapping[str, Mapping[str, np.ndarray]]) -> UserSums:
+        part = {model: {m: v[mask] for m, v in of.items()} for model, of in by_user.items()}
+        return _sums(np.flatnonzero(mask), part)
+
+    def describe(self, ranked: np.ndarray) -> dict[str, Any]:
+        """Tells what a model's lists are like: `models.list_diversity`, at each cut-off."""
+        told: dict[str, Any] = {}
         for k in CUT_OFFS:
-            listed = np.unique(ranked[:, :k])
-            share = np.count_nonzero(listed >= 0) / self._num_businesses
-            whole[f"coverage@{k}"] = {"value": round(share, 6)}
-        return {**whole, "slices": measured}
+            first = ranked[:, :k]
+            for name, value in (
+                ("coverage", list_diversity.coverage(first, len(self._counts))),
+                ("novelty", list_diversity.novelty(first, self._counts).mean()),
+                ("popularity", list_diversity.popularity(first, self._counts).mean()),
+                ("overlap", list_diversity.overlap(first)),
+            ):
+                told[f"{name}@{k}"] = {"value": round(float(value), 6)}
+        return told
 
     def mean(self, ranked: np.ndarray, metric: str) -> float:
         """Computes one metric's mean over users, such as `recall@20`."""
-        return float(self._by_user(ranked)[metric].mean())
-
-    def recall_difference(self, ranked: np.ndarray, other: np.ndarray) -> metrics.Interval:
-        """Estimates a model's recall@20 minus another's, paired by user."""
-        key = "recall@20"
-        return self._bootstrap.ratio_difference(
-            self._by_user(ranked)[key], self._by_user(other)[key], np.ones(len(self.users))
-        )
-
-    def _by_user(self, ranked: np.ndarray) -> dict[str, np.ndarray]:
         hit = metrics.hits(ranked, self._relevant)
-        count = self._relevant.lengths()
-        by_user = {}
-        for k in CUT_OFFS:
-            by_user[f"recall@{k}"] = metrics.recall_at(hit, count, k)
-            by_user[f"ndcg@{k}"] = metrics.ndcg_at(hit, count, k)
-        by_user["mrr"] = metrics.reciprocal_rank(hit)
-        return by_user
+        return float(_by_user(hit, self._relevant.lengths())[metric].mean())
 
 
-def _groups(num_rows: int, **slices: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns the masks of all rows and, by name, of the slices that are not empty."""
-    whole = np.ones(num_rows, bool)
-    return {_ALL: whole, **{name: mask for name, mask in slices.items() if mask.any()}}
+def _by_user(hit: np.ndarray, num_relevant: np.ndarray) -> dict[str, np.ndarray]:
+    by_user = {}
+    for k in CUT_OFFS:
+        by_user[f"recall@{k}"] = metrics.recall_at(hit, num_relevant, k)
+        by_user[f"ndcg@{k}"] = metrics.ndcg_at(hit, num_relevant, k)
+        by_user[f"hit_rate@{k}"] = metrics.hit_at(hit, k)
+    by_user["mrr"] = metrics.reciprocal_rank(hit)
+    return by_user
 
 
-@dataclasses.dataclass(frozen=True)
-class Verdict:
-    """Whether a model may be pushed, and why.
-
-    Attributes:
-      blessed: Whether every check passed.
-      reasons: One sentence a check, those passed too.
-    """
-
-    blessed: bool
-    reasons: tuple[str, ...]
-
-
-def judge(checks: Mapping[str, bool], left_out: Sequence[str] = ()) -> Verdict:
-    """Blesses a model that passed every check.
-
-    Args:
-      checks: By sentence, whether what it says is good enough.
-      left_out: Sentences on what the data gave no means to judge.
-    """
-    reasons = [f"{'passed' if ok else 'FAILED'}: {text}" for text, ok in checks.items()]
-    reasons += [f"left out: {text}" for text in left_out]
-    return Verdict(all(checks.values()), tuple(reasons))
+def _sums(users: np.ndarray, by_user: Mapping[str, Mapping[str, np.ndarray]]) -> UserSums:
+    numerators = {(model, m): v for model, of in by_user.items() for m, v in of.items()}
+    return UserSums(users, {NUM_USERS: np.ones(len(users))}, numerators)

@@ -5,6 +5,7 @@ import tempfile
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from models.postings import read_postings
 from models.query_encoder import QueryEncoder
@@ -121,6 +122,20 @@ def load_tables(path: str) -> tuple[RecommenderTables, tf.Module]:
         ),
         loaded.encoder,
     )
+
+
+def optional_inputs(path: str, signature: str) -> dict[str, np.ndarray]:
+    """Reads the defaults of a signature's optional inputs, which a loaded function does not tell.
+
+    Args:
+      path: Folder of a SavedModel.
+      signature: Its name.
+    """
+    saved = saved_model_pb2.SavedModel()
+    with tf.io.gfile.GFile(os.path.join(path, "saved_model.pb"), "rb") as file:
+        saved.ParseFromString(file.read())
+    defaults = saved.meta_graphs[0].signature_def[signature].defaults
+    return {name: tf.make_ndarray(value) for name, value in defaults.items()}
 
 
 def _lines(path: str) -> np.ndarray:

@@ -1,6 +1,5 @@
-"""Metrics of rating and retrieval, by user, and their bootstrap intervals."""
+"""Exact ranking of the catalogue, and metrics of ranked lists, by query."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -12,19 +11,6 @@ from models.tables import Bag
 # and its scores, 64 MB at most, are gone through again.
 _MAX_BLOCK_QUERIES = 512
 _BLOCK_CELLS = 16_000_000
-
-
-@dataclasses.dataclass(frozen=True)
-class Interval:
-    """An estimate and its 95 % bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def to_json(self) -> dict[str, float]:
-        """Returns `{"value", "low", "high"}`."""
-        return {key: round(float(v), 6) for key, v in dataclasses.asdict(self).items()}
 
 
 def top_k(
@@ -155,89 +141,26 @@ def ndcg_at(hit: np.ndarray, num_relevant: np.ndarray, k: int) -> np.ndarray:
     return (hit[:, :width] * discount[:width]).sum(axis=1) / ideal
 
 
+def hit_at(hit: np.ndarray, k: int) -> np.ndarray:
+    """Computes each query's hit rate among its first k: 1 if anything there is relevant, else 0.
+
+    Source: Deshpande and Karypis, "Item-based top-N recommendation algorithms" (2004), who hold
+    out one item a user.
+
+    Args:
+      hit: `[num_queries, >= k]` bool array.
+      k: Cut-off.
+    """
+    return hit[:, :k].any(axis=1).astype(np.float64)
+
+
 def reciprocal_rank(hit: np.ndarray) -> np.ndarray:
-    """Computes each query's 1 / rank of the first relevant entry, 0 without one."""
+    """Computes each query's 1 / rank of the first relevant entry, 0 without one.
+
+    Source: Voorhees, "The TREC-8 question answering track report" (1999); its mean is the MRR.
+
+    Args:
+      hit: `[num_queries, k]` bool array: what is beyond the end of a list counts as missed.
+    """
     first = hit.argmax(axis=1)
     return np.where(hit.any(axis=1), 1.0 / (first + 1.0), 0.0)
-
-
-class UserBootstrap:
-    """Resamples users: the ratings and the lists of one user are not independent draws.
-
-    The same resamples serve every model, so that differences are paired. A user's weight is
-    Poisson(1), which is the bootstrap's multinomial in the limit of many users.
-
-    Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13
-    (percentile intervals).
-    """
-
-    def __init__(self, num_users: int, num_resamples: int = 1_000, seed: int = 0):
-        """Draws the resamples.
-
-        Args:
-          num_users: Users of the split, numbered from 0.
-          num_resamples: Resamples; a thousand leave the ends of an interval steady to .01 of its
-            width.
-          seed: Seed of the draw.
-        """
-        self._shape = (num_resamples, num_users)
-        self._seed = seed
-
-    def ratio(self, numerator: np.ndarray, denominator: np.ndarray, transform=None) -> Interval:
-        """Estimates g(Σ numerator / Σ denominator) over users.
-
-        Args:
-          numerator: `[num_users]` array, such as summed squared errors.
-          denominator: `[num_users]` array, such as counts of ratings.
-          transform: g, such as `numpy.sqrt`; the identity by default.
-        """
-        return self.ratios(numerator[:, None], denominator[:, None], transform)[0]
-
-    def ratios(
-        self, numerators: np.ndarray, denominators: np.ndarray, transform=None
-    ) -> list[Interval]:
-        """Estimates several ratios at the cost of one, for the draws are what takes the time.
-
-        Args:
-          numerators: `[num_users, num_ratios]` array: see `ratio`.
-          denominators: Array of the same shape.
-          transform: g, applied elementwise; the identity by default.
-
-        Returns:
-          One interval a ratio.
-        """
-        transform = transform or (lambda x: x)
-        num_ratios = numerators.shape[1]
-        sums = self._resample(np.concatenate([numerators, denominators], axis=1))
-        values = transform(numerators.sum(axis=0) / denominators.sum(axis=0))
-        resampled = transform(sums[:, :num_ratios] / np.maximum(sums[:, num_ratios:], 1e-12))
-        return [self._interval(values[i], resampled[:, i]) for i in range(num_ratios)]
-
-    def ratio_difference(
-        self, numerator: np.ndarray, other: np.ndarray, denominator: np.ndarray, transform=None
-    ) -> Interval:
-        """Estimates g(Σ numerator / Σ denominator) - g(Σ other / Σ denominator), paired."""
-        transform = transform or (lambda x: x)
-        sums = self._resample(np.stack([numerator, other, denominator], axis=1))
-        total = np.maximum(sums[:, 2], 1e-12)
-        return self._interval(
-            transform(numerator.sum() / denominator.sum())
-            - transform(other.sum() / denominator.sum()),
-            transform(sums[:, 0] / total) - transform(sums[:, 1] / total),
-        )
-
-    def _resample(self, columns: np.ndarray) -> np.ndarray:
-        """Returns `[num_resamples, num_columns]` weighted sums, a block of users at a time."""
-        rng = np.random.default_rng(self._seed)
-        resamples, users = self._shape
-        sums = np.zeros([resamples, columns.shape[1]])
-        block = 10_000
-        for start in range(0, users, block):
-            part = columns[start : start + block]
-            sums += rng.poisson(1.0, (resamples, len(part))).astype(np.float64) @ part
-        return sums
-
-    @staticmethod
-    def _interval(value: float, resampled: np.ndarray) -> Interval:
-        low, high = np.quantile(resampled, [0.025, 0.975])
-        return Interval(float(value), float(low), float(high))

@@ -174,7 +174,7 @@ class Fit:
         if outcome.error:
             tried = f" The {len(trials)} recipes tried all diverged." if len(trials) > 1 else ""
             raise InputError(outcome.error + tried)
-        _LOG.info("%s: chose %s", task, dict(best.recipe) or "what the options say")
+        _LOG.info("%s: chose %s", task, tuning.in_words(best.recipe))
         return Choice(
             best.recipe,
             tuple(_tell(trial) for trial in trials),

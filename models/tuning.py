@@ -151,7 +151,8 @@ def search(
         if trials and clock() > deadline:
             return None
         score, result = run(recipe, share)
-        _LOG.info("tried %s: score %.4f after %d %% of a run", dict(recipe), score, 100 * share)
+        told = in_words(recipe, trials[0].recipe if trials else None)
+        _LOG.info("tried %s: score %.4f after %d %% of a run", told, score, 100 * share)
         trials.append(Trial(recipe, share, score, result))
         return trials[-1]
 
@@ -177,6 +178,14 @@ def search(
             trials.append(Trial(recipe, _SHARES[-1], score, result))
     best = _best(trials)
     return [*(trial for trial in trials if trial is not best), best]
+
+
+def in_words(recipe: Recipe, first: Recipe | None = None) -> str:
+    """Writes a recipe, or in what it differs from the one that was tried first."""
+    parts = [f"{k} {v}" for k, v in recipe.items() if first is None or first.get(k) != v]
+    if parts:
+        return ", ".join(parts)
+    return "the first recipe again" if first else "what the options say"
 
 
 def _best(trials: Sequence[Trial]) -> Trial:

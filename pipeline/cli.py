@@ -90,6 +90,10 @@ def build_parser() -> argparse.ArgumentParser:
         "again for newer data; generated if left out",
     )  # fmt: skip
     run.add_argument("--root", metavar="DIR", required=True, help="where results go")
+    run.add_argument(
+        "--fast", action="store_true",
+        help="a look within minutes: few trials, few baselines; --config and --set win over it",
+    )  # fmt: skip
     _add_config(run)
     run.set_defaults(command=_run, takes_beam_options=True)
 
@@ -108,6 +112,16 @@ def build_parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="answer TensorFlow Serving's protocols")
     server_options.add_arguments(serve)
     serve.set_defaults(command=_serve)
+
+    report = commands.add_parser("report", help="build the page of a run, or of two")
+    what = report.add_mutually_exclusive_group(required=True)
+    what.add_argument("--root", metavar="DIR", help="root of a run")
+    what.add_argument("--compare", metavar="ROOT", nargs=2, help="two roots, side by side")
+    report.add_argument(
+        "--out", metavar="FILE", default="comparison.html", help="page of --compare"
+    )
+    report.add_argument("--open", action="store_true", help="show it in a browser")
+    report.set_defaults(command=_report)
 
     query = commands.add_parser("query", help="recommend businesses to users")
     query.add_argument("user_ids", metavar="USER_ID", nargs="*", help="any user if left out")
@@ -164,7 +178,7 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> int:
     from pipeline import beam_options, config, progress
 
-    settings = config.load_config(args.config, args.settings)
+    settings = config.load_config(args.config, args.settings, fast=args.fast)
     _make_root(args.root)
     progress.log_to_file(os.path.join(args.root, "logs", "run.log"))
     paths = args.data or [_generate(settings, os.path.join(args.root, "data"))]
@@ -185,11 +199,11 @@ def _run(args: argparse.Namespace) -> int:
     )
     console.say("\n" + console.metrics_tables(report))
     if not report["blessing"]["blessed"]:
-        console.say(f"\nNothing was pushed. Metrics: {args.root}/report/metrics.json")
+        console.say(f"\nNothing was pushed. Report: {args.root}/report/index.html")
         return NOT_BLESSED
     console.say(
-        f"\nServing {args.root}/serving/t2rec/{report['pushed_version']}, metrics in "
-        f"{args.root}/report/metrics.json\nNext: t2rec query --model {args.root} USER_ID"
+        f"\nServing {args.root}/serving/t2rec/{report['pushed_version']}; report: "
+        f"{args.root}/report/index.html\nNext: t2rec query --model {args.root} USER_ID"
     )
     return DONE
 
@@ -235,6 +249,24 @@ def _synth(args: argparse.Namespace) -> int:
         f"{truth['num_businesses']:,} businesses in {args.out}; the truth itself has an RMSE of "
         f"{truth['noise_floor_rmse']:.4f} stars"
     )
+    return DONE
+
+
+def _report(args: argparse.Namespace) -> int:
+    from pipeline import report_folder
+
+    folders = [
+        report_folder.ReportFolder(os.path.join(root, "report"))
+        for root in args.compare or [args.root]
+    ]
+    if args.compare:
+        report_folder.compare(folders[0], folders[1], args.compare, args.out)
+    path = os.path.abspath(args.out if args.compare else folders[0].build())
+    console.say(path)
+    if args.open:
+        import webbrowser
+
+        webbrowser.open(f"file://{path}")
     return DONE
 
 

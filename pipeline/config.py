@@ -9,9 +9,11 @@ import yaml
 
 from models.baselines import registry
 from models.errors import ConfigError
+from models.gate import BEST, GateOptions
 from models.options import (
     Count,
     ModelOptions,
+    Natural,
     Options,
     Rate,
     Seed,
@@ -20,6 +22,8 @@ from models.options import (
     TrainingOptions,
     Weight,
 )
+
+_FAST = pathlib.Path(__file__).parent / "configs" / "fast.yaml"
 
 
 def _check_names(names: tuple[str, ...], known: Iterable[str]) -> tuple[str, ...]:
@@ -49,24 +53,6 @@ class Index(Options):
     max_queries: Count = 2_000
 
 
-class Gate(Options):
-    """What blesses a model.
-
-    Attributes:
-      rating_baseline: The test RMSE must be lower than this baseline's, beyond the interval.
-      retrieval_baseline: The test recall@20 must be higher than this one's, likewise.
-      max_rmse_difference: The upper end of the 95 % interval of our RMSE minus the baseline's, in
-        stars, must be under this.
-      min_recall_difference: The lower end of the interval of our recall@20 minus the baseline's
-        must be over this.
-    """
-
-    rating_baseline: str = "bias"
-    retrieval_baseline: str = "popularity"
-    max_rmse_difference: float = 0.0
-    min_recall_difference: float = 0.0
-
-
 class Baselines(Options):
     """Which baselines are trained, and what one of them may take.
 
@@ -84,6 +70,18 @@ class Baselines(Options):
     tuning_seconds: Weight = 20.0
     max_seconds: Rate = 1_800.0
     max_memory_gb: Rate = 8.0
+
+
+class Evaluation(Options):
+    """How much of the test split is looked at, and how.
+
+    Attributes:
+      native_rows: Test ratings that TFX's own Evaluator (TensorFlow Model Analysis) asks our export
+        and the best baseline's about, at most; 0 leaves that out. A thousand take half a minute;
+        all other metrics are of the whole split.
+    """
+
+    native_rows: Natural = 1_000
 
 
 class Statistics(Options):
@@ -130,6 +128,7 @@ class PipelineConfig(ModelOptions):
       training: Length and pace of training.
       baselines: What the model is compared with.
       gate: What blesses a model.
+      evaluation: How much of the test split is looked at.
       index: What the approximate index must reach.
       repeated_visits: Whether of a user's reviews of one business the latest is kept or all are.
       max_reject_fraction: The largest fraction of a table's lines that may be unusable.
@@ -142,7 +141,8 @@ class PipelineConfig(ModelOptions):
     refit: bool = True
     training: TrainingOptions = TrainingOptions()
     baselines: Baselines = Baselines()
-    gate: Gate = Gate()
+    gate: GateOptions = GateOptions()
+    evaluation: Evaluation = Evaluation()
     index: Index = Index()
     repeated_visits: Literal["latest", "all"] = "latest"
     max_reject_fraction: Annotated[float, pydantic.Field(ge=0.0, le=1.0)] = 0.01
@@ -152,16 +152,19 @@ class PipelineConfig(ModelOptions):
 
     @pydantic.model_validator(mode="after")
     def _gate_has_baselines(self) -> "PipelineConfig":
-        objective = self.objective
-        for task, wanted, trained in (
-            (objective.rating, self.gate.rating_baseline, self.baselines.rating),
-            (objective.retrieval, self.gate.retrieval_baseline, self.baselines.retrieval),
-        ):
-            if task and wanted not in trained:
-                raise ValueError(
-                    f"the gate compares with {wanted!r}, but only {', '.join(trained) or 'none'} "
-                    "is trained; name it under baselines"
-                )
+        gate, objective, baselines = self.gate, self.objective, self.baselines
+        wanted = {
+            "rating": [gate.rating_baseline, *([gate.slice_baseline] if gate.slices else [])],
+            "retrieval": [gate.retrieval_baseline],
+        }
+        for task, names in wanted.items():
+            trained = getattr(baselines, task)
+            for name in names if getattr(objective, task) else ():
+                if name not in trained and not (name == BEST and trained):
+                    raise ValueError(
+                        f"the gate compares with {name!r}, but only {', '.join(trained) or 'none'} "
+                        "is trained; name it under baselines"
+                    )
         return self
 
     @property
@@ -176,17 +179,22 @@ class PipelineConfig(ModelOptions):
         return ModelOptions(**{key: getattr(self, key) for key in ModelOptions.model_fields})
 
 
-def load_config(path: str | None = None, settings: Sequence[str] = ()) -> PipelineConfig:
+def load_config(
+    path: str | None = None, settings: Sequence[str] = (), fast: bool = False
+) -> PipelineConfig:
     """Reads a configuration: defaults, then a YAML file, then single settings.
 
     Args:
       path: YAML file, or None.
       settings: `key=value` strings, the key dotted, the value YAML: `split.method=random`.
+      fast: Whether the defaults are those of `configs/fast.yaml`: a look within minutes.
 
     Raises:
       ConfigError: If the file or a setting can't be read, a key is unknown or a value is invalid.
     """
-    tree: dict[str, Any] = _read_yaml(path) if path else {}
+    tree: dict[str, Any] = _read_yaml(str(_FAST)) if fast else {}
+    if path:
+        tree = _merge(tree, _read_yaml(path))
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key:
@@ -209,6 +217,15 @@ def load_config(path: str | None = None, settings: Sequence[str] = ()) -> Pipeli
         return PipelineConfig.model_validate(tree)
     except pydantic.ValidationError as error:
         raise ConfigError(_in_words(error, path)) from error
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Lays one tree of settings over another."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
 
 
 def _read_yaml(path: str) -> dict[str, Any]:

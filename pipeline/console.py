@@ -30,31 +30,31 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
+# Of more baselines, the ones in between are in the report only.
+_MAX_ROWS = 7
+
+
 def metrics_tables(report: Mapping) -> str:
-    """Lays out a run's metrics: the model among the baselines, best first, and the verdict.
+    """Lays out a run's metrics: the model among the best baselines, and the verdict.
 
     Args:
       report: The content of `metrics.json`.
     """
     parts = []
     if "rating" in report:
-        models = report["rating"]["test"]["models"]
-        rows = [
-            [name, _interval(m["rmse"]), _interval(m["mae"]), *_slices(m, "rmse")]
-            for name, m in sorted(models.items(), key=lambda item: item[1]["rmse"]["value"])
-        ]
-        header = ["rating, test split", "RMSE [95 %]", "MAE [95 %]", "cold users", "cold places"]
-        parts.append(table(header, rows))
+        columns = {"RMSE [95 %]": "rmse", "MAE": "mae"}
+        cold = {"cold users": "cold_user", "cold places": "cold_business"}
+        parts.append(_models(report["rating"]["test"], "ratings", columns, cold, is_loss=True))
     if "retrieval" in report:
-        models = report["retrieval"]["test"]["models"]
-        keys = ("recall@10", "recall@20", "ndcg@20", "mrr")
-        rows = [
-            [name, *(_interval(m[key]) for key in keys), f"{m['coverage@20']['value']:.3f}"]
-            for name, m in sorted(models.items(), key=lambda item: -item[1]["recall@20"]["value"])
-        ]
-        parts.append(table(["retrieval, test split", *keys, "coverage@20"], rows))
+        columns = {
+            "recall@20 [95 %]": "recall@20",
+            "recall@10": "recall@10",
+            "NDCG@20": "ndcg@20",
+            "coverage@20": "coverage@20",
+        }
+        parts.append(_models(report["retrieval"]["test"], "lists", columns, {}, is_loss=False))
     skipped = [
-        f"  {name} ({task}): {reason}"
+        f"  {name}: {reason}"
         for task in ("rating", "retrieval")
         for name, reason in report.get(task, {}).get("test", {}).get("skipped", {}).items()
     ]
@@ -65,23 +65,49 @@ def metrics_tables(report: Mapping) -> str:
         f"index: recall@10 against exact search {index['recall@10']:.3f}, "
         f"{index['speedup_vs_exact']:.1f} x as fast over {index['num_candidates']:,} candidates"
     )
-    verdict = report["blessing"]
-    parts.append(
-        "\n".join(
-            ["blessed" if verdict["blessed"] else "NOT blessed:"]
-            + [f"  {reason}" for reason in verdict["reasons"]]
-        )
-    )
+    parts.append(_verdict(report["blessing"]))
     return "\n\n".join(parts)
 
 
+def _models(test: Mapping, title: str, columns: Mapping, slices: Mapping, is_loss: bool) -> str:
+    """Lays out one task: the first column decides the order, and has its interval."""
+    models, leading = test["models"], next(iter(columns.values()))
+    if not any(leading in measured for measured in models.values()):
+        return f"{title}: {test.get('undefined', 'nothing was measured')}"
+    sign = 1 if is_loss else -1
+    names = sorted(models, key=lambda name: sign * models[name][leading]["value"])
+    shown = [name for place, name in enumerate(names) if place < _MAX_ROWS or name == "t2rec"]
+    rows = []
+    for name in shown:
+        measured = models[name]
+        cells = [_interval(measured[leading])]
+        cells += [f"{measured[key]['value']:.4f}" for key in list(columns.values())[1:]]
+        for key in slices.values():
+            part = measured["slices"].get(key)
+            cells.append(f"{part[leading]['value']:.4f}" if part else "none")
+        rows.append([name, *cells])
+    text = table([title, *columns, *slices], rows)
+    left = len(names) - len(shown)
+    return f"{text}\n(and {left} more in the report)" if left else text
+
+
+def _verdict(blessing: Mapping) -> str:
+    """Says what was decided, what speaks against it first; routine checks are only counted."""
+    reasons = list(blessing["reasons"])
+    failed = [text for text in reasons if text.startswith("FAILED")]
+    compared = [text for text in reasons if text not in failed and " minus that of " in text]
+    others = [text for text in reasons if text not in failed and text not in compared]
+    lines = ["blessed" if blessing["blessed"] else "NOT blessed:"]
+    lines += [f"  {text}" for text in (*failed, *compared)]
+    lines += [f"  {text}" for text in others if text.startswith("left out")]
+    passed = sum(not text.startswith("left out") for text in others)
+    if passed:
+        lines.append(f"  passed: {passed} other checks, of the index and for leaks")
+    return "\n".join(lines)
+
+
 def _interval(measured: Mapping[str, float]) -> str:
-    return f"{measured['value']:.4f} [{measured['low']:.4f}, {measured['high']:.4f}]"
-
-
-def _slices(measured: Mapping, key: str) -> list[str]:
-    slices = measured["slices"]
-    return [
-        f"{slices[name][key]['value']:.4f}" if name in slices else "none"
-        for name in ("cold_user", "cold_business")
-    ]
+    value = f"{measured['value']:.4f}"
+    if "low" not in measured:
+        return value
+    return f"{value} [{measured['low']:.4f}, {measured['high']:.4f}]"

@@ -3,6 +3,7 @@
 import dataclasses
 
 from tfx import types
+from tfx.components import Evaluator as NativeEvaluator
 from tfx.components import ExampleValidator, Transform
 from tfx.dsl.components.base import base_node
 from tfx.dsl.components.common.resolver import Resolver
@@ -16,9 +17,11 @@ from tfx.types import standard_artifacts
 from components.anomaly_gate.component import AnomalyGate
 from components.baseline_trainer.component import BaselineTrainer
 from components.candidate_indexer.component import CandidateIndexer
+from components.evaluator import native as native_evaluation
 from components.evaluator.component import Evaluator
 from components.import_schema_gen.component import ImportSchemaGen
 from components.pusher.component import Pusher
+from components.report.component import Report
 from components.reporter.component import Reporter
 from components.serving_validator.component import ServingValidator
 from components.statistics_gen.component import StatisticsGen
@@ -44,6 +47,7 @@ class Inputs:
       checkpoint_dir: Folder where a killed training is found again; "" for none.
       input_fingerprint: Names, sizes and times of the files, for the cache; "" if unknown.
       code_digest: Digest of the code, for the cache.
+      noise_floor_rmse: RMSE of the truth that generated data comes with, in stars; 0 if unknown.
     """
 
     data: str | data_types.RuntimeParameter
@@ -51,6 +55,7 @@ class Inputs:
     checkpoint_dir: str | data_types.RuntimeParameter = ""
     input_fingerprint: str = ""
     code_digest: str = ""
+    noise_floor_rmse: float = 0.0
 
 
 def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.BaseNode]:
@@ -74,22 +79,23 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
         code_digest=digest,
     )
     tables = {table: example_gen.outputs[table] for table in TABLES}
-    schemas, checks = {}, {}
+    schemas, checks, statistics = {}, {}, {}
     nodes: list[base_node.BaseNode] = [example_gen]
     for table, examples in tables.items():
         schemas[table] = ImportSchemaGen(schema_path(table), digest).with_id(
             f"ImportSchemaGen.{table}"
         )
-        statistics = StatisticsGen(
+        described = StatisticsGen(
             examples=examples,
             schema=schemas[table].outputs["schema"],
             max_rows=config.statistics.max_rows,
             code_digest=digest,
         ).with_id(f"StatisticsGen.{table}")
         checks[table] = ExampleValidator(
-            statistics=statistics.outputs["statistics"], schema=schemas[table].outputs["schema"]
+            statistics=described.outputs["statistics"], schema=schemas[table].outputs["schema"]
         ).with_id(f"ExampleValidator.{table}")
-        nodes += [schemas[table], statistics, checks[table]]
+        statistics[table] = described.outputs["statistics"]
+        nodes += [schemas[table], described, checks[table]]
     gate = AnomalyGate(**{table: check.outputs["anomalies"] for table, check in checks.items()})
     nodes.append(gate)
 
@@ -141,6 +147,7 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
     )
     evaluator = Evaluator(
         model=trainer.outputs["model"],
+        scann_model=indexer.outputs["scann_model"],
         baselines=baseline_trainer.outputs["baselines"],
         index_evaluation=indexer.outputs["index_evaluation"],
         **star,
@@ -148,6 +155,9 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
         objective=config.objective.model_dump_json(),
         target_recall=config.index.target_recall,
         refit=config.refit,
+        serving_dir=inputs.serving_dir,
+        max_native_rows=config.evaluation.native_rows,
+        noise_floor_rmse=inputs.noise_floor_rmse,
         code_digest=digest,
     )
     validator = ServingValidator(
@@ -155,6 +165,15 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
         scann_model=indexer.outputs["scann_model"],
         code_digest=digest,
     )
+    native = None
+    if config.evaluation.native_rows and config.objective.rating:
+        native = NativeEvaluator(
+            examples=evaluator.outputs["rating_examples"],
+            model=trainer.outputs["model"],
+            baseline_model=baseline_trainer.outputs["fallback"],
+            example_splits=[features.TEST],
+            eval_config=native_evaluation.eval_config(),
+        ).with_id("Evaluator.native")
     pusher = Pusher(
         model=trainer.outputs["model"],
         scann_model=indexer.outputs["scann_model"],
@@ -170,8 +189,18 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
         infra_blessing=validator.outputs["blessing"],
         pushed_model=pusher.outputs["pushed_model"],
         config=config.model_dump_json(),
+        native_evaluation=native.outputs["evaluation"] if native else None,
     )
-    return [*nodes, trainer, baseline_trainer, indexer, evaluator, validator, pusher, reporter]
+    report = Report(
+        metrics=reporter.outputs["report"],
+        model=trainer.outputs["model"],
+        **star,
+        statistics=statistics,
+        refit=config.refit,
+        code_digest=digest,
+    )
+    nodes += [trainer, baseline_trainer, indexer, evaluator, validator]
+    return [*nodes, *([native] if native else []), pusher, reporter, report]
 
 
 def _transform(

@@ -1,6 +1,7 @@
 """Runs the pipeline on this machine."""
 
 import dataclasses
+import gc
 import json
 import os
 from collections.abc import Sequence
@@ -9,14 +10,17 @@ from typing import Any
 from ml_metadata.metadata_store import metadata_store
 from tfx.orchestration import metadata, pipeline
 from tfx.orchestration.local import local_dag_runner
+from tfx.types import artifact
 
 from components import artifacts
+from components.report.executor import PAGE_FILE
 from components.reporter.executor import METRICS_FILE
 from components.yelp_example_gen.inputs import find_inputs, fingerprint
 from components.yelp_example_gen.places import pack_paths, unpack_paths
-from pipeline import beam_options, graph, progress
+from pipeline import beam_options, graph, progress, report_folder
 from pipeline.code_digest import code_digest
 from pipeline.config import PipelineConfig
+from pipeline.synth.generator import TRUTH_NAME
 
 PIPELINE_NAME = "t2rec"
 
@@ -84,6 +88,7 @@ def run(config: PipelineConfig, data: str, root: Root, beam: Sequence[str] = ())
         checkpoint_dir=root.checkpoints,
         input_fingerprint=fingerprint(find_inputs(data, config.split.method)),
         code_digest=code_digest(),
+        noise_floor_rmse=_noise_floor(unpack_paths(data)),
     )
     nodes = graph.build_components(config, inputs)
     with progress.ComponentProgress(len(nodes)) as shown:
@@ -99,28 +104,34 @@ def run(config: PipelineConfig, data: str, root: Root, beam: Sequence[str] = ())
                 beam_pipeline_args=beam_options.beam_args(beam),
             )
         )
-    report = _read_report(root)
+    # Models that were loaded and dropped lie in cycles, and complain if Python's end frees them.
+    gc.collect()
+    report = _read_newest(root, artifacts.Report, METRICS_FILE)
     report["timings"] = shown.timings
+    report["memory_mb"] = shown.memory_mb
     report["cached"] = shown.cached
-    _write_report(root, report)
+    folder = report_folder.ReportFolder(root.report)
+    folder.write(report, _read_newest(root, artifacts.Page, PAGE_FILE))
+    folder.build()
     return report
 
 
-def _read_report(root: Root) -> dict[str, Any]:
-    """Reads the report of the newest run, which the cache may have taken from an older one."""
+def _noise_floor(paths: Sequence[str]) -> float:
+    """Reads the RMSE of the truth that generated data comes with, in stars; 0 without one."""
+    truths = [os.path.join(path, TRUTH_NAME) for path in paths]
+    if len(truths) != 1 or not os.path.isfile(truths[0]):
+        return 0.0
+    with open(truths[0], encoding="utf-8") as file:
+        return float(json.load(file)["noise_floor_rmse"])
+
+
+def _read_newest(root: Root, kind: type[artifact.Artifact], name: str) -> dict[str, Any]:
+    """Reads a file of the newest run, which the cache may have taken from an older one."""
     store = metadata_store.MetadataStore(metadata.sqlite_metadata_connection_config(root.metadata))
     runs = store.get_contexts_by_type("pipeline_run")
     newest = max(runs, key=lambda context: context.create_time_since_epoch)
-    (type_id,) = {t.id for t in store.get_artifact_types() if t.name == artifacts.Report.TYPE_NAME}
+    (type_id,) = {t.id for t in store.get_artifact_types() if t.name == kind.TYPE_NAME}
     written = store.get_artifacts_by_context(newest.id)
-    (uri,) = {artifact.uri for artifact in written if artifact.type_id == type_id}
-    with open(os.path.join(uri, METRICS_FILE), encoding="utf-8") as file:
+    (uri,) = {one.uri for one in written if one.type_id == type_id}
+    with open(os.path.join(uri, name), encoding="utf-8") as file:
         return json.load(file)
-
-
-def _write_report(root: Root, report: dict[str, Any]) -> None:
-    os.makedirs(root.report, exist_ok=True)
-    path = os.path.join(root.report, METRICS_FILE)
-    with open(f"{path}.incoming", "w", encoding="utf-8") as file:
-        file.write(json.dumps(report, indent=2) + "\n")
-    os.replace(f"{path}.incoming", path)

@@ -24,14 +24,19 @@ class BaselineTrainerSpec(component_spec.ComponentSpec):
         "user_graph": component_spec.ChannelParameter(type=standard_artifacts.TransformGraph),
         "business_graph": component_spec.ChannelParameter(type=standard_artifacts.TransformGraph),
     }
-    OUTPUTS = {"baselines": component_spec.ChannelParameter(type=artifacts.Baselines)}
+    OUTPUTS = {
+        "baselines": component_spec.ChannelParameter(type=artifacts.Baselines),
+        "fallback": component_spec.ChannelParameter(type=standard_artifacts.Model),
+    }
 
 
 class BaselineTrainer(base_component.BaseComponent):
     """Fits the baselines and writes what they say about the test split.
 
     Outputs:
-      baselines: Predicted stars and ranked lists, a Parquet file each; `skipped.json`.
+      baselines: Predicted stars and ranked lists, a Parquet file each; what they cost and were
+        worth on eval; what was skipped.
+      fallback: A SavedModel of the best that can be served, with `rate` and `recommend`.
     """
 
     SPEC_CLASS = BaselineTrainerSpec
@@ -74,5 +79,6 @@ class BaselineTrainer(base_component.BaseComponent):
                 refit=int(refit),
                 code_digest=code_digest,
                 baselines=types.Channel(type=artifacts.Baselines),
+                fallback=types.Channel(type=standard_artifacts.Model),
             )
         )

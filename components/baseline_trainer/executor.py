@@ -1,5 +1,6 @@
 """Fits the baselines and writes what they say about the test split."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -12,15 +13,19 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
+from tfx.utils import path_utils
 
 from components import entity_tables, examples
 from models import features
-from models.baselines import registry
-from models.baselines.attempts import Limits, Skipped, attempt
+from models.baselines import fallback, registry
+from models.baselines.attempts import Attempted, Limits, Skipped, attempt
+from models.baselines.global_mean import GlobalMean
 from models.baselines.interface import BaselineData
-from models.evaluation import CUT_OFFS, Known, RetrievalEvaluation
+from models.evaluation import RetrievalEvaluation
+from models.measurements import CUT_OFFS
+from models.slices import Known
 
-SKIPPED_FILE = "skipped.json"
+SKIPPED_FILE, TRAINED_FILE, FALLBACK_FILE = "skipped.json", "trained.json", "fallback.json"
 
 _LOG = logging.getLogger("t2rec")
 
@@ -34,11 +39,11 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes `rating/NAME.parquet`, `retrieval/NAME.parquet` and `skipped.json`.
+        """Writes what `components.artifacts.Baselines` tells, and the fallback.
 
         Args:
           input_dict: See `component.BaselineTrainerSpec`.
-          output_dict: `baselines`.
+          output_dict: `baselines`, and `fallback`, the best that can be served as a SavedModel.
           exec_properties: `options`, `pipeline.config.Baselines` as JSON; `seed`; `refit`.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
@@ -69,22 +74,40 @@ class Executor(base_executor.BaseExecutor):
             return model.recommend(protocol.users, max(CUT_OFFS), protocol.seen)
 
         uri = artifact_utils.get_single_uri(output_dict["baselines"])
+        best: dict[str, Attempted] = {}
         skipped: dict[str, dict[str, str]] = {"rating": {}, "retrieval": {}}
+        trained: dict[str, dict[str, dict[str, float]]] = {"rating": {}, "retrieval": {}}
         for task, places, apply, lay_out in (
             ("rating", registry.RATING, rate, lambda stars: pd.DataFrame({"stars": stars})),
             ("retrieval", registry.RETRIEVAL, recommend, lambda x: _long_form(protocol.users, x)),
         ):
             for name in options[task]:
                 started = time.monotonic()
-                output = attempt(places[name], data, limits, apply)
-                if isinstance(output, Skipped):
-                    _LOG.warning("%s is left out: %s", name, output.reason)
-                    skipped[task][name] = output.reason
-                else:
-                    _LOG.info("fitted %s in %.1f s", name, time.monotonic() - started)
-                    _write(lay_out(output), uri, task, name)
-        with fileio.open(os.path.join(uri, SKIPPED_FILE), "w") as file:
-            file.write(json.dumps(skipped, indent=2))
+                found = attempt(places[name], data, limits, apply)
+                if isinstance(found, Skipped):
+                    _LOG.warning("%s is left out: %s", name, found.reason)
+                    skipped[task][name] = found.reason
+                    continue
+                seconds = time.monotonic() - started
+                _LOG.info("fitted %s in %.1f s", name, seconds)
+                trained[task][name] = {"eval_loss": found.eval_loss, "seconds": round(seconds, 3)}
+                _write(lay_out(found.output), uri, task, name)
+                if fallback.can_be_served(found.model) and (
+                    task not in best or found.eval_loss < best[task].eval_loss
+                ):
+                    best[task] = dataclasses.replace(found, output=name)
+        served = {task: found.output for task, found in best.items()}
+        # There is a fallback even where every baseline was skipped.
+        rating = best["rating"].model if "rating" in best else GlobalMean(data.fitted)
+        served.setdefault("rating", "global_mean")
+        model = artifact_utils.get_single_instance(output_dict["fallback"])
+        retrieval = best["retrieval"].model if "retrieval" in best else None
+        fallback.save(data, rating, retrieval, path_utils.serving_model_dir(model.uri))
+        for name, content in (
+            (SKIPPED_FILE, skipped), (TRAINED_FILE, trained), (FALLBACK_FILE, served)
+        ):  # fmt: skip
+            with fileio.open(os.path.join(uri, name), "w") as file:
+                file.write(json.dumps(content, indent=2))
 
 
 def _long_form(users: np.ndarray, ranked: np.ndarray) -> pd.DataFrame:

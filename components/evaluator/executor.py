@@ -1,12 +1,11 @@
-"""Measures the exported model and the baselines on the test split."""
+"""Measures the exported model and the baselines on the test split, and judges."""
 
-import io
 import json
+import logging
 import os
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from tfx import types
 from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_executor
@@ -15,11 +14,29 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components import examples
-from models import export, features, metrics
-from models.evaluation import CUT_OFFS, Known, RatingEvaluation, RetrievalEvaluation, judge
-from models.recommender import RecommenderTables
+from components.evaluator import approximate, native
+from components.evaluator.baseline_outputs import BaselineOutputs, read_json
+from components.evaluator.exported import ExportedModel, find_served, load_served
+from models import export, features, tripwires
+from models.evaluation import RatingEvaluation, RetrievalEvaluation
+from models.gate import (
+    MODEL,
+    PREVIOUS,
+    Check,
+    Evidence,
+    GateOptions,
+    best_baseline,
+    conclude,
+    judge,
+)
+from models.measurements import NUM_RATINGS, NUM_USERS, Measurements
+from models.slices import Known, Labels
+from models.tables import Interactions
 
-MODEL = "t2rec"
+# What is compared in every slice; elsewhere all metrics are.
+_SLICE_METRICS = {"rating": ("rmse",), "retrieval": ("recall@20", "ndcg@20")}
+
+_LOG = logging.getLogger("t2rec")
 
 
 class Executor(base_executor.BaseExecutor):
@@ -35,66 +52,73 @@ class Executor(base_executor.BaseExecutor):
 
         Args:
           input_dict: See `component.EvaluatorSpec`.
-          output_dict: `evaluation` and `blessing`.
-          exec_properties: `gate` and `objective` as JSON, `target_recall`, `refit`.
+          output_dict: `evaluation`, `blessing` and `rating_examples`.
+          exec_properties: `gate` and `objective` as JSON, `target_recall`, `refit`, `serving_dir`,
+            `noise_floor_rmse`, `max_native_rows`.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
-        gate = json.loads(exec_properties["gate"])
+        gate = GateOptions.model_validate_json(exec_properties["gate"])
         objective = json.loads(exec_properties["objective"])
         star = examples.StarSchema(
             input_dict["interactions"], input_dict["users"], input_dict["businesses"]
         )
-        test = star.read(features.TEST)
-        fitted = star.read_fitted(bool(exec_properties["refit"]))
-        known = Known.from_interactions(fitted, len(star.user_ids), len(star.business_ids))
-        model, _ = export.load_tables(
-            path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["model"]))
+        split = _Split(star, bool(exec_properties["refit"]))
+        model_path = path_utils.serving_model_path(
+            artifact_utils.get_single_uri(input_dict["model"])
         )
-        baselines_uri = artifact_utils.get_single_uri(input_dict["baselines"])
-        skipped = _read_json(baselines_uri, "skipped.json")
+        tables, _ = export.load_tables(model_path)
+        model = ExportedModel(tables, star.user_ids, star.business_ids)
+        models = {MODEL: model}
+        previous, note = _load_previous(exec_properties["serving_dir"], star, split.test)
+        if previous:
+            models[PREVIOUS] = previous
+        baselines = BaselineOutputs(artifact_utils.get_single_uri(input_dict["baselines"]))
+
         measured: dict[str, Any] = {}
-        checks: dict[str, bool] = {}
-        left_out: list[str] = []
+        rating = retrieval = None
+        checks = [
+            tripwires.no_test_rows_in_train(split.test, split.fitted),
+            tripwires.learnt_from_fitted_only(
+                tripwires.LearntState(tables.seen, tables.mean_stars), split.fitted
+            ),
+            tripwires.terms_from_train_only(
+                star.read_labels(features.BUSINESS_REVIEW_TERMS), split.train
+            ),
+        ]
         if objective["rating"]:
-            predicted = {MODEL: _rate(model, test), **_read_ratings(baselines_uri)}
-            rating = RatingEvaluation(test, known)
-            measured["rating"] = _by_model(rating.evaluate, predicted, skipped["rating"])
-            other = gate["rating_baseline"]
-            if np.ptp(fitted.stars) == 0:
-                left_out.append(
-                    f"ratings, for all training stars are {fitted.stars[0]:g}: nothing to predict"
-                )
-            elif other in skipped["rating"]:
-                checks[_without("RMSE", other, skipped["rating"])] = False
-            else:
-                difference = rating.rmse_difference(predicted[MODEL], predicted[other])
-                checks[_sentence("RMSE", "below", other, difference)] = (
-                    difference.high < gate["max_rmse_difference"]
-                )
+            rating, measured["rating"], protocol = _rating(split, models, baselines)
+            measured["rating"]["test"] |= _write_sample(
+                output_dict["rating_examples"], star, split.test, protocol, baselines,
+                exec_properties["max_native_rows"],
+            )  # fmt: skip
+            floor = exec_properties["noise_floor_rmse"]
+            if floor and not rating.undefined:
+                rmse = {name: rating.measured.interval(name, "rmse") for name in
+                        rating.measured.models}  # fmt: skip
+                checks.append(tripwires.not_below_the_noise_floor(rmse, floor))
         if objective["retrieval"]:
-            retrieval = RetrievalEvaluation(test, fitted, known)
-            ranked = {MODEL: _rank(model, retrieval), **_read_lists(baselines_uri)}
-            measured["retrieval"] = _by_model(retrieval.evaluate, ranked, skipped["retrieval"])
-            other = gate["retrieval_baseline"]
-            if other in skipped["retrieval"]:
-                checks[_without("recall@20", other, skipped["retrieval"])] = False
-            else:
-                difference = retrieval.recall_difference(ranked[MODEL], ranked[other])
-                checks[_sentence("recall@20", "above", other, difference)] = (
-                    difference.low > gate["min_recall_difference"]
-                )
-        index_uri = artifact_utils.get_single_uri(input_dict["index_evaluation"])
-        index = _read_json(index_uri, "metrics.json")
-        target = exec_properties["target_recall"]
-        recall = index["recall@10"]
-        checks[
-            f"recall@10 of the index against exact search is {recall:.4f}, at least {target}"
-        ] = recall >= target
-        verdict = judge(checks, left_out)
+            retrieval, measured["retrieval"], lists = _retrieval(split, models, baselines)
+            scann = path_utils.serving_model_path(
+                artifact_utils.get_single_uri(input_dict["scann_model"])
+            )
+            pair = approximate.scores_of_both(scann, model, star.user_ids, lists)
+            checks.append(tripwires.approximate_not_above_exact(*pair))
+        measured["tripwires"] = [str(check) for check in checks]
+        checks = judge(gate, rating, retrieval, note) + [
+            _index_check(
+                read_json(artifact_utils.get_single_uri(input_dict["index_evaluation"]),
+                          "metrics.json")["recall@10"],
+                exec_properties["target_recall"],
+            )
+        ] + checks  # fmt: skip
+        verdict = conclude(checks)
+        for check in checks:
+            if check.ok is False:
+                _LOG.warning("%s", check)
         measured["blessing"] = {"blessed": verdict.blessed, "reasons": list(verdict.reasons)}
         uri = artifact_utils.get_single_uri(output_dict["evaluation"])
         with fileio.open(os.path.join(uri, "metrics.json"), "w") as file:
-            file.write(json.dumps(measured, indent=2))
+            file.write(json.dumps(measured, indent=2, allow_nan=False))
         _write_blessing(
             artifact_utils.get_single_instance(output_dict["blessing"]),
             artifact_utils.get_single_instance(input_dict["model"]),
@@ -102,66 +126,123 @@ class Executor(base_executor.BaseExecutor):
         )
 
 
-def _by_model(evaluate, outputs: dict[str, np.ndarray], skipped: dict[str, str]) -> dict:
-    models = {name: evaluate(value) for name, value in outputs.items()}
-    return {features.TEST: {"models": models, "skipped": skipped}}
+class _Split:
+    """The test split, and what the models had learnt from."""
+
+    def __init__(self, star: examples.StarSchema, refit: bool):
+        self.test = star.read(features.TEST)
+        self.train = star.read(features.TRAIN)
+        self.fitted = star.read_fitted(refit)
+        self.known = Known.from_interactions(
+            self.fitted, len(star.user_ids), len(star.business_ids)
+        )
+        self.labels = Labels(
+            cities=star.postings(features.BUSINESS_CITY),
+            categories=star.postings(features.BUSINESS_CATEGORIES),
+        )
 
 
-def _sentence(metric: str, side: str, baseline: str, difference: metrics.Interval) -> str:
-    return (
-        f"test {metric} minus that of {baseline} is {difference.value:+.4f} "
-        f"[{difference.low:+.4f}, {difference.high:+.4f}], to be {side} 0 with its interval"
+def _rating(
+    split: _Split, models: dict[str, ExportedModel], baselines: BaselineOutputs
+) -> tuple[Evidence, dict[str, Any], RatingEvaluation]:
+    protocol = RatingEvaluation(split.test, split.known, split.labels)
+    predictions = {name: model.rate(split.test) for name, model in models.items()}
+    predictions |= baselines.ratings()
+    stars, undefined = split.fitted.stars, ""
+    if np.ptp(stars) == 0:
+        undefined = f"ratings, for all training stars are {stars[0]:g}: nothing to predict"
+    evidence = Evidence(
+        protocol.measure(predictions),
+        baselines.eval_losses("rating"),
+        baselines.skipped["rating"],
+        undefined,
     )
-
-
-def _without(metric: str, baseline: str, skipped: dict[str, str]) -> str:
-    return (
-        f"test {metric} against that of {baseline} is not known, for {baseline} was skipped: "
-        f"{skipped[baseline]}"
-    )
-
-
-def _rate(model: RecommenderTables, test) -> np.ndarray:
-    """Predicts the test ratings from the export's own embeddings."""
-    block = -model.rating_dim
-    queries = model.query_embeddings[:, block:].astype(np.float32)
-    stars = np.einsum(
-        "nd,nd->n",
-        queries[test.user_rows],
-        model.candidate_embeddings[test.business_rows, block:],
-    )
-    return np.clip(stars, features.MIN_STARS, features.MAX_STARS)
-
-
-def _rank(model: RecommenderTables, protocol: RetrievalEvaluation) -> np.ndarray:
-    """Ranks the catalogue for the test users from the export's own embeddings."""
-    queries = model.query_embeddings[protocol.users].astype(np.float32) * model.score_weights
-    return metrics.top_k(queries, model.candidate_embeddings[:-1], max(CUT_OFFS), protocol.seen)
-
-
-def _read_frames(uri: str, task: str) -> dict[str, pd.DataFrame]:
-    frames = {}
-    for path in sorted(fileio.glob(os.path.join(uri, task, "*.parquet"))):
-        with fileio.open(path, "rb") as file:
-            name = os.path.basename(path).removesuffix(".parquet")
-            frames[name] = pd.read_parquet(io.BytesIO(file.read()))
-    return frames
-
-
-def _read_ratings(uri: str) -> dict[str, np.ndarray]:
-    return {name: frame["stars"].to_numpy() for name, frame in _read_frames(uri, "rating").items()}
-
-
-def _read_lists(uri: str) -> dict[str, np.ndarray]:
-    return {
-        name: frame["business_row"].to_numpy().reshape(-1, int(frame["rank"].max()))
-        for name, frame in _read_frames(uri, "retrieval").items()
+    told = {
+        name: {
+            **evidence.measured.to_json(name, NUM_RATINGS),
+            "reliability": protocol.reliability(predicted),
+        }
+        for name, predicted in predictions.items()
     }
+    return evidence, _tell("rating", evidence, told), protocol
 
 
-def _read_json(uri: str, name: str) -> dict:
-    with fileio.open(os.path.join(uri, name)) as file:
-        return json.loads(file.read())
+def _retrieval(
+    split: _Split, models: dict[str, ExportedModel], baselines: BaselineOutputs
+) -> tuple[Evidence, dict[str, Any], RetrievalEvaluation]:
+    protocol = RetrievalEvaluation(split.test, split.fitted, split.known, split.labels)
+    lists = {name: model.rank(protocol) for name, model in models.items()}
+    lists |= baselines.lists()
+    undefined = ""
+    if not len(protocol.users):
+        undefined = "lists, for no test user has a business that is new to them"
+    evidence = Evidence(
+        protocol.measure(lists),
+        baselines.eval_losses("retrieval"),
+        baselines.skipped["retrieval"],
+        undefined,
+    )
+    told = {
+        name: {**evidence.measured.to_json(name, NUM_USERS), **protocol.describe(ranked)}
+        for name, ranked in lists.items()
+        if not undefined
+    }
+    return evidence, _tell("retrieval", evidence, told), protocol
+
+
+def _tell(task: str, evidence: Evidence, models: dict[str, Any]) -> dict[str, Any]:
+    """Lays out one task for `metrics.json`."""
+    measured: Measurements = evidence.measured
+    test: dict[str, Any] = {"models": models, "skipped": evidence.skipped}
+    if evidence.undefined:
+        test["undefined"] = evidence.undefined
+    test["differences"] = {
+        name: measured.differences_to_json(MODEL, name, _SLICE_METRICS[task])
+        for name in models
+        if name != MODEL
+    }
+    test["best_baseline"] = best_baseline(evidence, list(models))
+    return {"test": test, "eval": {"losses": dict(evidence.eval_losses)}}
+
+
+def _write_sample(
+    output: list[types.Artifact],
+    star: examples.StarSchema,
+    test: Interactions,
+    protocol: RatingEvaluation,
+    baselines: BaselineOutputs,
+    max_rows: int,
+) -> dict[str, Any]:
+    """Writes what TFX's Evaluator is to look at; tells what that is."""
+    (artifact,) = output
+    ids = star.user_ids, star.business_ids
+    num_rows = native.write_sample(artifact, test, *ids, protocol.slices, max_rows)
+    told = {
+        "baseline": baselines.fallback["rating"],
+        "num_ratings": num_rows,
+        "of_ratings": len(test),
+    }
+    return {"native": told} if num_rows else {}
+
+
+def _load_previous(
+    serving_dir: str, star: examples.StarSchema, test: Interactions
+) -> tuple[ExportedModel | None, str]:
+    """Loads the model that is being served; returns it, or why it can't be compared."""
+    path = find_served(serving_dir)
+    if path is None:
+        return None, ""
+    try:
+        return load_served(path, star.user_ids, star.business_ids, test), ""
+    except Exception as error:  # Of another version, with other signatures, or half deleted.
+        _LOG.warning("the model being served, %s, is not compared", path, exc_info=True)
+        why = f"{type(error).__name__}: {error}".splitlines()[0]
+        return None, f"the model being served, version {os.path.basename(path)}: {why}"
+
+
+def _index_check(recall: float, target: float) -> Check:
+    text = f"recall@10 of the index against exact search is {recall:.4f}, at least {target}"
+    return Check(text, recall >= target)
 
 
 def _write_blessing(blessing: types.Artifact, model: types.Artifact, blessed: bool) -> None:

@@ -19,6 +19,9 @@ class ReporterSpec(component_spec.ComponentSpec):
         "model_run": component_spec.ChannelParameter(type=standard_artifacts.ModelRun),
         "infra_blessing": component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing),
         "pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel),
+        "native_evaluation": component_spec.ChannelParameter(
+            type=standard_artifacts.ModelEvaluation, optional=True
+        ),
     }
     OUTPUTS = {"report": component_spec.ChannelParameter(type=artifacts.Report)}
 
@@ -42,6 +45,7 @@ class Reporter(base_component.BaseComponent):
         infra_blessing: types.Channel,
         pushed_model: types.Channel,
         config: str,
+        native_evaluation: types.Channel | None = None,
     ):
         """Declares the component.
 
@@ -53,6 +57,7 @@ class Reporter(base_component.BaseComponent):
           infra_blessing: Whether the exports can be served, and why not.
           pushed_model: Which version was pushed, if any.
           config: `pipeline.config.PipelineConfig` as JSON.
+          native_evaluation: What TFX's own Evaluator found, if it ran.
         """
         super().__init__(
             ReporterSpec(
@@ -62,6 +67,7 @@ class Reporter(base_component.BaseComponent):
                 model_run=model_run,
                 infra_blessing=infra_blessing,
                 pushed_model=pushed_model,
+                native_evaluation=native_evaluation,
                 config=config,
                 report=types.Channel(type=artifacts.Report),
             )

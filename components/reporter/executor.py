@@ -47,6 +47,14 @@ class Executor(base_executor.BaseExecutor):
             "training": _read(input_dict["model_run"], "history.json"),
             "pushed_version": pushed.get_string_custom_property("pushed_version") or None,
         }
+        if input_dict.get("native_evaluation"):
+            # TFMA is large, and only read here.
+            from components.evaluator import native
+
+            found = native.read_results(
+                artifact_utils.get_single_uri(input_dict["native_evaluation"])
+            )
+            report["rating"]["test"]["native"]["metrics"] = found
         uri = artifact_utils.get_single_uri(output_dict["report"])
         with fileio.open(os.path.join(uri, METRICS_FILE), "w") as file:
             file.write(json.dumps(report, indent=2) + "\n")

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -43,9 +43,24 @@ class Skipped:
     reason: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Attempted(Generic[Output]):
+    """A baseline that was fitted and applied.
+
+    Attributes:
+      model: The fitted model.
+      eval_loss: See `interface.Fitted`.
+      output: What was wanted of it.
+    """
+
+    model: Any
+    eval_loss: float
+    output: Output
+
+
 def attempt(
     place: str, data: BaselineData, limits: Limits, apply: Callable[[Any], Output]
-) -> Output | Skipped:
+) -> Attempted[Output] | Skipped:
     """Fits a baseline and applies it, unless it would take too much or fails.
 
     Args:
@@ -55,20 +70,21 @@ def attempt(
       apply: Asks the fitted model for what is wanted of it, an array.
 
     Returns:
-      What `apply` returned, or why there is nothing.
+      The model and what `apply` returned, or why there is nothing.
     """
     try:
         baseline = registry.load(place)
         reason = excess(baseline.cost(data), limits)
         if reason:
             return Skipped(reason)
-        output = apply(baseline.fit(data))
+        fitted = baseline.fit(data)
+        output = apply(fitted.model)
         if not np.isfinite(output).all():  # type: ignore[call-overload]
             return Skipped("it failed: its predictions are not all finite")
     except Exception as error:
         _LOG.warning("%s failed", place, exc_info=True)
         return Skipped(f"it failed: {type(error).__name__}: {error}")
-    return output
+    return Attempted(fitted.model, float(fitted.eval_loss), output)
 
 
 def excess(cost: Cost, limits: Limits) -> str:

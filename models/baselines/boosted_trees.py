@@ -7,7 +7,7 @@ import lightgbm
 import numpy as np
 
 from models.baselines.choosing import choose, clip
-from models.baselines.interface import Baseline, BaselineData, Cost
+from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
 from models.baselines.rating_features import RatingFeatures
 from models.bias import choose_shrinkages
 from models.tables import Interactions
@@ -53,6 +53,7 @@ class BoostedTrees:
           known: The ratings that aggregates are taken from.
         """
         self._booster = booster
+        self._features, self._known = features, known
         self._features_of = features.from_all_of(known)
 
     def rate(self, user_rows: np.ndarray, business_rows: np.ndarray) -> np.ndarray:
@@ -60,6 +61,14 @@ class BoostedTrees:
         if not len(user_rows):
             return np.zeros(0)
         return clip(np.asarray(self._booster.predict(self._features_of(user_rows, business_rows))))
+
+    def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
+        """Lays out what the trees read: the features of a pair are the sum of both its rows."""
+        return self._features.sides(self._known, num_users, num_businesses)
+
+    def dump(self) -> dict:
+        """Tells the trees: see `models.tree_ensemble`."""
+        return self._booster.dump_model()
 
 
 def _settings(options: TreeOptions, num_ratings: int, seed: int) -> dict:
@@ -95,7 +104,7 @@ def _cost(data: BaselineData) -> Cost:
     )
 
 
-def _fit(data: BaselineData) -> BoostedTrees:
+def _fit(data: BaselineData) -> Fitted[BoostedTrees]:
     shrinkages = choose_shrinkages(data.train, data.held_out, data.num_users, data.num_businesses)
     features = RatingFeatures(data.users, data.businesses, shrinkages, data.seed)
 
@@ -128,9 +137,11 @@ def _fit(data: BaselineData) -> BoostedTrees:
 
     chosen = choose(TREE_OPTIONS, loss, data.tuning_seconds)
     booster = lightgbm.train(
-        _settings(chosen, len(data.fitted), data.seed), dataset(data.fitted), num_trees[chosen]
+        _settings(chosen.value, len(data.fitted), data.seed),
+        dataset(data.fitted),
+        num_trees[chosen.value],
     )
-    return BoostedTrees(booster, features, data.fitted)
+    return Fitted(BoostedTrees(booster, features, data.fitted), chosen.loss)
 
 
 LIGHTGBM = Baseline(_cost, _fit)

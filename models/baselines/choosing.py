@@ -1,15 +1,17 @@
 """Chooses on the eval split, within a budget of time."""
 
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from models import features
 from models.baselines.interface import BaselineData, RatingModel, RetrievalModel
-from models.evaluation import Known, RetrievalEvaluation
+from models.evaluation import RetrievalEvaluation
+from models.slices import Known
 
 _LOG = logging.getLogger("t2rec")
 
@@ -20,7 +22,22 @@ _MAX_USERS = 2_000
 _CUT_OFF = 20
 
 
-def choose(choices: Sequence[Choice], loss: Callable[[Choice], float], seconds: float) -> Choice:
+@dataclasses.dataclass(frozen=True)
+class Chosen(Generic[Choice]):
+    """What was best on the eval split.
+
+    Attributes:
+      value: The choice.
+      loss: Its loss; infinite if none was a number.
+    """
+
+    value: Choice
+    loss: float
+
+
+def choose(
+    choices: Sequence[Choice], loss: Callable[[Choice], float], seconds: float
+) -> Chosen[Choice]:
     """Tries choices in order while time lasts.
 
     Args:
@@ -32,8 +49,6 @@ def choose(choices: Sequence[Choice], loss: Callable[[Choice], float], seconds: 
     Returns:
       The choice with the least loss, the first of equals.
     """
-    if len(choices) == 1:
-        return choices[0]
     started = time.monotonic()
     best, least, longest = choices[0], np.inf, 0.0
     for place, choice in enumerate(choices):
@@ -45,7 +60,7 @@ def choose(choices: Sequence[Choice], loss: Callable[[Choice], float], seconds: 
         if found < least:
             best, least = choice, found
         longest = max(longest, time.monotonic() - begun)
-    return best
+    return Chosen(best, least)
 
 
 def rmse(model: RatingModel, data: BaselineData) -> float:

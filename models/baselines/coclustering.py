@@ -6,7 +6,7 @@ import numpy as np
 import surprise
 
 from models.baselines.choosing import choose, clip, rmse
-from models.baselines.interface import Baseline, BaselineData, Cost
+from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
 from models.baselines.surprise_data import (
     BYTES_PER_RATING,
     SECONDS_PER_RATING,
@@ -69,6 +69,36 @@ class CoClusters:
         is_known = ~(np.isnan(of_user) | np.isnan(of_business))
         return clip(np.where(is_known, stars, one_side))
 
+    def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
+        """Lays out both sides: see `InnerProducts`.
+
+        Each of the four cases, by which sides have ratings, has coordinates that are 0 in others.
+        """
+        known_user = np.append(~np.isnan(self.user_mean), False)[:, None]
+        known_business = np.append(~np.isnan(self.business_mean), False)[:, None]
+        of_clusters = np.pad(self.cluster_mean[self.user_cluster], [(0, 1), (0, 0)])
+        is_in = np.eye(self.cluster_mean.shape[1])[self.business_cluster]
+        of_user, of_business = (
+            np.nan_to_num(np.append(values, 0.0))[:, None]
+            for values in (self.user_mean, self.business_mean)
+        )
+        deviation, its_deviation = (
+            np.append(values, 0.0)[:, None]
+            for values in (self.user_deviation, self.business_deviation)
+        )
+        queries = np.hstack([
+            known_user * np.hstack([of_clusters, deviation, np.ones_like(deviation), of_user]),
+            ~known_user * np.array([[1.0, self.mean_stars]]),
+        ])
+        ones = np.ones_like(of_business)
+        candidates = np.hstack([
+            known_business * np.hstack([np.pad(is_in, [(0, 1), (0, 0)]), ones, its_deviation]),
+            ~known_business * ones,
+            known_business * of_business,
+            ~known_business * ones,
+        ])
+        return queries, candidates
+
 
 def fit_coclusters(
     interactions: Interactions,
@@ -119,14 +149,14 @@ def _cost(data: BaselineData) -> Cost:
     )
 
 
-def _fit(data: BaselineData) -> CoClusters:
+def _fit(data: BaselineData) -> Fitted[CoClusters]:
     sizes = (data.num_users, data.num_businesses)
     chosen = choose(
         NUM_CLUSTERS,
         lambda pair: rmse(fit_coclusters(data.train, *sizes, pair, data.seed), data),
         data.tuning_seconds,
     )
-    return fit_coclusters(data.fitted, *sizes, chosen, data.seed)
+    return Fitted(fit_coclusters(data.fitted, *sizes, chosen.value, data.seed), chosen.loss)
 
 
 COCLUSTERING = Baseline(_cost, _fit)

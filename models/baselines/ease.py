@@ -5,7 +5,7 @@ import scipy.linalg
 import scipy.sparse
 
 from models.baselines.choosing import MissedShare, choose
-from models.baselines.interface import Baseline, BaselineData, Cost
+from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
 from models.baselines.lists import WithPopularity, rank_dense, visits
 from models.tables import Bag, Interactions
 
@@ -120,15 +120,16 @@ def _cost(data: BaselineData) -> Cost:
     )
 
 
-def _fit(data: BaselineData) -> WithPopularity:
+def _fit(data: BaselineData) -> Fitted[WithPopularity]:
     sizes = (data.num_users, data.num_businesses)
     missed = MissedShare(data)
-    penalty = choose(
+    chosen = choose(
         PENALTIES,
         lambda penalty: missed(WithPopularity(Ease(data.train, *sizes, penalty), data.train, data)),
         data.tuning_seconds,
     )
-    return WithPopularity(Ease(data.fitted, *sizes, penalty), data.fitted, data)
+    model = Ease(data.fitted, *sizes, chosen.value)
+    return Fitted(WithPopularity(model, data.fitted, data), chosen.loss)
 
 
 EASE = Baseline(_cost, _fit)

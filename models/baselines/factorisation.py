@@ -6,7 +6,7 @@ import numpy as np
 import surprise
 
 from models.baselines.choosing import choose, clip, rmse
-from models.baselines.interface import Baseline, BaselineData, Cost
+from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
 from models.baselines.lists import visits
 from models.baselines.surprise_data import (
     BYTES_PER_RATING,
@@ -88,6 +88,19 @@ class FactorisedRatings:
             )
         return clip(stars)
 
+    def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
+        """Lays out both sides: see `InnerProducts`."""
+        of_users = np.column_stack([
+            self.user_factors, self.mean_stars + self.user_bias, np.ones(num_users)
+        ])  # fmt: skip
+        of_businesses = np.column_stack([
+            self.business_factors, np.ones(num_businesses), self.business_bias
+        ])  # fmt: skip
+        factors = self.user_factors.shape[1]
+        unknown_user = [*np.zeros(factors), self.mean_stars, 1.0]
+        unknown_business = [*np.zeros(factors), 1.0, 0.0]
+        return np.vstack([of_users, unknown_user]), np.vstack([of_businesses, unknown_business])
+
 
 def factorise(
     interactions: Interactions,
@@ -152,7 +165,7 @@ def _baseline(choices: tuple[SgdOptions, ...], with_visits: bool) -> Baseline:
             seconds=SECONDS_PER_RATING * ratings + seconds,
         )
 
-    def fit(data: BaselineData) -> FactorisedRatings:
+    def fit(data: BaselineData) -> Fitted[FactorisedRatings]:
         def fit_on(interactions: Interactions, options: SgdOptions) -> FactorisedRatings:
             sizes = (data.num_users, data.num_businesses)
             return factorise(interactions, *sizes, options, data.seed, with_visits)
@@ -160,7 +173,7 @@ def _baseline(choices: tuple[SgdOptions, ...], with_visits: bool) -> Baseline:
         chosen = choose(
             choices, lambda options: rmse(fit_on(data.train, options), data), data.tuning_seconds
         )
-        return fit_on(data.fitted, chosen)
+        return Fitted(fit_on(data.fitted, chosen.value), chosen.loss)
 
     return Baseline(cost, fit)
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from models.baselines.interface import Baseline, BaselineData, Cost
+from models.baselines.choosing import rmse
+from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
 from models.tables import Interactions
 
 
@@ -17,9 +18,17 @@ class GlobalMean:
         del business_rows
         return np.full(len(user_rows), self._mean_stars)
 
+    def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
+        """Lays out both sides: see `InnerProducts`."""
+        return np.full([num_users + 1, 1], self._mean_stars), np.ones([num_businesses + 1, 1])
+
 
 def _cost(data: BaselineData) -> Cost:
     return Cost(num_bytes=0, seconds=1e-9 * len(data.fitted))
 
 
-GLOBAL_MEAN = Baseline(_cost, lambda data: GlobalMean(data.fitted))
+def _fit(data: BaselineData) -> Fitted[GlobalMean]:
+    return Fitted(GlobalMean(data.fitted), rmse(GlobalMean(data.train), data))
+
+
+GLOBAL_MEAN = Baseline(_cost, _fit)

@@ -9,7 +9,7 @@ from implicit.cpu.als import AlternatingLeastSquares
 from implicit.cpu.bpr import BayesianPersonalizedRanking
 
 from models.baselines.choosing import MissedShare, choose
-from models.baselines.interface import Baseline, BaselineData, Cost
+from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
 from models.baselines.lists import FactorModel, WithPopularity, visits
 from models.tables import Interactions
 
@@ -133,7 +133,7 @@ def _baseline(
     choices: tuple[_Options, ...],
     cost: Callable[[BaselineData], Cost],
 ) -> Baseline:
-    def fit(data: BaselineData) -> WithPopularity:
+    def fit(data: BaselineData) -> Fitted[WithPopularity]:
         def fit_on(interactions: Interactions, options: _Options) -> WithPopularity:
             sizes = (data.num_users, data.num_businesses)
             model = fit_with(interactions, *sizes, options, data.seed)
@@ -145,7 +145,7 @@ def _baseline(
             chosen = choose(
                 choices, lambda options: missed(fit_on(data.train, options)), data.tuning_seconds
             )
-            return fit_on(data.fitted, chosen)
+            return Fitted(fit_on(data.fitted, chosen.value), chosen.loss)
 
     return Baseline(cost, fit)
 

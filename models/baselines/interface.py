@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -40,6 +40,23 @@ class RetrievalModel(Protocol):
         Returns:
           `[num_users, min(k, num_businesses)]` int32 array of business rows, best first, -1 where
           a list ran out.
+        """
+
+
+@runtime_checkable
+class InnerProducts(Protocol):
+    """A model of either kind whose scores are inner products, so that it can be served."""
+
+    def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
+        """Lays out both sides.
+
+        Args:
+          num_users: Rows of the users table.
+          num_businesses: Rows of the businesses table.
+
+        Returns:
+          `[num_users + 1, dim]` and `[num_businesses + 1, dim]` arrays, the last rows those of a
+          new user and an unknown business; ratings are clipped afterwards.
         """
 
 
@@ -93,6 +110,20 @@ class Cost:
 
 
 @dataclasses.dataclass(frozen=True)
+class Fitted(Generic[FittedModel]):
+    """A fitted baseline.
+
+    Attributes:
+      model: Fitted on `BaselineData.fitted`, with what was chosen.
+      eval_loss: RMSE in stars, or 1 - recall@20, on the eval split, of the same choice fitted on
+        train; baselines are ranked by it.
+    """
+
+    model: FittedModel
+    eval_loss: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Baseline(Generic[FittedModel]):
     """How to fit a baseline, and what that costs.
 
@@ -102,4 +133,4 @@ class Baseline(Generic[FittedModel]):
     """
 
     cost: Callable[[BaselineData], Cost]
-    fit: Callable[[BaselineData], FittedModel]
+    fit: Callable[[BaselineData], Fitted[FittedModel]]

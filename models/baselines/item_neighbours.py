@@ -8,7 +8,7 @@ import scipy.sparse
 from implicit.nearest_neighbours import all_pairs_knn
 
 from models.baselines.choosing import MissedShare, choose
-from models.baselines.interface import Baseline, BaselineData, Cost
+from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
 from models.baselines.lists import rank_sparse, visits
 from models.baselines.neighbours import keep_largest
 from models.baselines.popularity import Popularity
@@ -96,7 +96,7 @@ def _cost(data: BaselineData) -> Cost:
     )
 
 
-def _fit(data: BaselineData) -> ItemNeighbours:
+def _fit(data: BaselineData) -> Fitted[ItemNeighbours]:
     sizes = (data.num_users, data.num_businesses)
     missed = MissedShare(data)
 
@@ -111,7 +111,8 @@ def _fit(data: BaselineData) -> ItemNeighbours:
 
     choices = list(itertools.product(DAMPINGS, NUM_NEIGHBOURS))
     chosen = choose(choices, loss, data.tuning_seconds)
-    return ItemNeighbours(data.fitted, data.num_users, cosines(data.fitted, *sizes, *chosen))
+    nearest = cosines(data.fitted, *sizes, *chosen.value)
+    return Fitted(ItemNeighbours(data.fitted, data.num_users, nearest), chosen.loss)
 
 
 ITEM_KNN = Baseline(_cost, _fit)

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse
 
 from models import metrics
-from models.baselines.interface import BaselineData, RetrievalModel
+from models.baselines.interface import BaselineData, InnerProducts, RetrievalModel
 from models.baselines.neighbours import keep_largest
 from models.baselines.popularity import Popularity
 from models.tables import Bag, Interactions
@@ -50,6 +50,19 @@ class WithPopularity:
             lists[known] = self._model.recommend(user_rows[known], k, seen.take(known))
         return lists
 
+    @property
+    def is_inner_product(self) -> bool:
+        """Whether `embeddings` can be asked for."""
+        return isinstance(self._model, InnerProducts)
+
+    def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
+        """Lays out both sides: one coordinate more ranks for users without interactions."""
+        assert isinstance(self._model, InnerProducts)
+        queries, candidates = self._model.embeddings(num_users, num_businesses)
+        is_new = np.append(~self._is_known, True)[:, None]
+        _, popularity = self._popularity.embeddings(num_users, num_businesses)
+        return np.hstack([queries * ~is_new, is_new]), np.hstack([candidates, popularity])
+
 
 class FactorModel:
     """Ranks by the inner products of embeddings."""
@@ -67,6 +80,12 @@ class FactorModel:
     def recommend(self, user_rows: np.ndarray, k: int, seen: Bag) -> np.ndarray:
         """Lists the best businesses: see `RetrievalModel`."""
         return metrics.top_k(self._embed(user_rows), self._candidates, k, seen)
+
+    def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
+        """Lays out both sides: see `InnerProducts`; new users and businesses are zeros."""
+        del num_businesses
+        sides = (self._embed(np.arange(num_users)), self._candidates)
+        return tuple(np.pad(side, [(0, 1), (0, 0)]) for side in sides)  # type: ignore[return-value]
 
 
 def rank_dense(scores: np.ndarray, k: int, seen: Bag) -> np.ndarray:

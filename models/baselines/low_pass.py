@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from models.baselines.choosing import MissedShare, choose
-from models.baselines.interface import Baseline, BaselineData, Cost
+from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
 from models.baselines.lists import FactorModel, WithPopularity, visits
 from models.spectral import incidence, right_singular_vectors
 from models.tables import Interactions
@@ -63,7 +63,7 @@ def _cost(data: BaselineData) -> Cost:
     return Cost(num_bytes=16 * width * rows, seconds=_SECONDS_PER_PRODUCT * products)
 
 
-def _fit(data: BaselineData) -> WithPopularity:
+def _fit(data: BaselineData) -> Fitted[WithPopularity]:
     sizes = (data.num_users, data.num_businesses)
     missed = MissedShare(data)
     of_train = LowPass(data.train, *sizes, data.seed)
@@ -72,7 +72,8 @@ def _fit(data: BaselineData) -> WithPopularity:
         lambda choice: missed(WithPopularity(of_train.cut(*choice), data.train, data)),
         data.tuning_seconds,
     )
-    return WithPopularity(LowPass(data.fitted, *sizes, data.seed).cut(*chosen), data.fitted, data)
+    model = LowPass(data.fitted, *sizes, data.seed).cut(*chosen.value)
+    return Fitted(WithPopularity(model, data.fitted, data), chosen.loss)
 
 
 LOW_PASS = Baseline(_cost, _fit)

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from models.baselines.interface import Baseline, BaselineData, Cost
+from models.baselines.choosing import MissedShare
+from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
 from models.tables import Bag, Interactions
 
 # Bounds the memory of a block of lists: rows x entries.
@@ -38,6 +39,11 @@ class Popularity:
             start += size
         return lists
 
+    def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
+        """Lays out both sides: see `InnerProducts`; a score falls with the place in the order."""
+        scores = 1.0 - np.append(self._places, num_businesses) / num_businesses
+        return np.ones([num_users + 1, 1]), scores[:, None]
+
     def _first_unseen(self, k: int, seen: Bag) -> np.ndarray:
         reach = min(k + int(seen.lengths().max(initial=0)), len(self._order))
         is_seen = np.zeros([seen.num_rows, reach], bool)
@@ -52,4 +58,9 @@ def _cost(data: BaselineData) -> Cost:
     return Cost(num_bytes=64 * data.num_businesses, seconds=1e-5 * data.num_users)
 
 
-POPULARITY = Baseline(_cost, lambda data: Popularity(data.fitted, data.num_businesses))
+def _fit(data: BaselineData) -> Fitted[Popularity]:
+    eval_loss = MissedShare(data)(Popularity(data.train, data.num_businesses))
+    return Fitted(Popularity(data.fitted, data.num_businesses), eval_loss)
+
+
+POPULARITY = Baseline(_cost, _fit)

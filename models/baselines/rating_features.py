@@ -87,12 +87,61 @@ class RatingFeatures:
           A function of `[num_pairs]` user rows and business rows that builds a
           `[num_pairs, num_features]` float32 array.
         """
-        sizes = (self._users.num_rows, self._businesses.num_rows)
-        sums = sum_ratings(interactions, fit_bias(interactions, *sizes, *self._shrinkages))
-        of_users = self._aggregates(sums.users, self._shrinkages[0])
-        of_businesses = self._aggregates(sums.businesses, self._shrinkages[1])
+        of_users, of_businesses = self._all_aggregates(interactions)
         return lambda user_rows, business_rows: self._join(
             user_rows, business_rows, of_users[user_rows], of_businesses[business_rows]
+        )
+
+    def sides(
+        self, interactions: Interactions, num_users: int, num_businesses: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Divides the same features by side: those of a pair are the sum of its two rows.
+
+        Args:
+          interactions: What aggregates are taken from.
+          num_users: Rows of the users table.
+          num_businesses: Rows of the businesses table.
+
+        Returns:
+          `[num_users + 1, num_features]` and `[num_businesses + 1, num_features]` float32 arrays,
+          0 where a column is of the other side; the last rows are of a user and a business without
+          ratings or covariates.
+        """
+        of_users, of_businesses = self._all_aggregates(interactions)
+        sides = []
+        for is_user, rows in ((True, num_users), (False, num_businesses)):
+            users, businesses = np.zeros([2, rows], np.int64)
+            users, businesses = (
+                (np.arange(rows), businesses) if is_user else (users, np.arange(rows))
+            )
+            joined = self._join(
+                users,
+                businesses,
+                of_users[users] * is_user,
+                of_businesses[businesses] * (not is_user),
+            )
+            joined[:, ~self._is_of(is_user)] = 0.0
+            sides.append(np.pad(joined, [(0, 1), (0, 0)]))
+        return sides[0], sides[1]
+
+    def _is_of(self, is_user: bool) -> np.ndarray:
+        """Marks the columns that a side has a part in, in the order of `_join`."""
+        widths = [
+            (len(self._businesses.categorical), False),
+            (1, is_user),  # The sum of both biases.
+            (NUM_AGGREGATES, True),
+            (NUM_AGGREGATES, False),
+            (self._users.numeric.shape[1], True),
+            (self._of_business.shape[1], False),
+        ]
+        return np.repeat([of == is_user for _, of in widths], [width for width, _ in widths])
+
+    def _all_aggregates(self, interactions: Interactions) -> tuple[np.ndarray, np.ndarray]:
+        sizes = (self._users.num_rows, self._businesses.num_rows)
+        sums = sum_ratings(interactions, fit_bias(interactions, *sizes, *self._shrinkages))
+        return (
+            self._aggregates(sums.users, self._shrinkages[0]),
+            self._aggregates(sums.businesses, self._shrinkages[1]),
         )
 
     @staticmethod

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse
 
 from models.baselines.choosing import choose, clip, rmse
-from models.baselines.interface import Baseline, BaselineData, Cost
+from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
 from models.baselines.neighbours import keep_largest
 from models.bias import BiasModel, choose_shrinkages, fit_bias
 from models.tables import Interactions
@@ -125,7 +125,7 @@ def _baseline(by_user: bool) -> Baseline:
             seconds=_SECONDS_PER_PRODUCT * products + 1e-5 * len(data.fitted),
         )
 
-    def fit(data: BaselineData) -> RatingNeighbours:
+    def fit(data: BaselineData) -> Fitted[RatingNeighbours]:
         sizes = (data.num_users, data.num_businesses)
         shrinkages = choose_shrinkages(data.train, data.held_out, *sizes)
         bias = fit_bias(data.train, *sizes, *shrinkages)
@@ -135,7 +135,7 @@ def _baseline(by_user: bool) -> Baseline:
             data.tuning_seconds,
         )
         bias = fit_bias(data.fitted, *sizes, *shrinkages)
-        return RatingNeighbours(data.fitted, bias, by_user, chosen)
+        return Fitted(RatingNeighbours(data.fitted, bias, by_user, chosen.value), chosen.loss)
 
     return Baseline(cost, fit)
 

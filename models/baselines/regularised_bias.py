@@ -1,6 +1,7 @@
 """The regularised bias model of `models.bias`, its shrinkages chosen on eval."""
 
-from models.baselines.interface import Baseline, BaselineData, Cost
+from models.baselines.choosing import rmse
+from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
 from models.bias import BiasModel, choose_shrinkages, fit_bias
 
 # 25 pairs of shrinkages at 5 sweeps, then 10 sweeps; 4 passes of 4 ns over the ratings each.
@@ -14,9 +15,11 @@ def _cost(data: BaselineData) -> Cost:
     )
 
 
-def _fit(data: BaselineData) -> BiasModel:
+def _fit(data: BaselineData) -> Fitted[BiasModel]:
     sizes = (data.num_users, data.num_businesses)
-    return fit_bias(data.fitted, *sizes, *choose_shrinkages(data.train, data.held_out, *sizes))
+    shrinkages = choose_shrinkages(data.train, data.held_out, *sizes)
+    eval_loss = rmse(fit_bias(data.train, *sizes, *shrinkages), data)
+    return Fitted(fit_bias(data.fitted, *sizes, *shrinkages), eval_loss)
 
 
 BIAS = Baseline(_cost, _fit)

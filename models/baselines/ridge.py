@@ -3,7 +3,7 @@
 import numpy as np
 
 from models.baselines.choosing import choose, rmse
-from models.baselines.interface import Baseline, BaselineData, Cost
+from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
 from models.bias import choose_shrinkages
 from models.ridge import fit_ridge
 from models.tables import EntityTable, Interactions
@@ -34,6 +34,16 @@ class Ridge:
         """Predicts the stars of pairs: see `RatingModel`."""
         return self._fit.rate(user_rows, business_rows)
 
+    def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
+        """Lays out both sides: see `InnerProducts`; a new user is as the mean of all."""
+        of_users, of_businesses = self._fit.user_parts, self._fit.business_parts
+        of_users = np.append(of_users, of_users.mean()) + self._fit.mean_stars
+        of_businesses = np.append(of_businesses, of_businesses.mean())
+        return (
+            np.stack([of_users, np.ones(num_users + 1)], axis=1),
+            np.stack([np.ones(num_businesses + 1), of_businesses], axis=1),
+        )
+
 
 def _cost(data: BaselineData) -> Cost:
     users, businesses = data.users, data.businesses
@@ -45,7 +55,7 @@ def _cost(data: BaselineData) -> Cost:
     return Cost(num_bytes=40 * entries + 48 * len(data.fitted), seconds=_MAX_STEPS * step)
 
 
-def _fit(data: BaselineData) -> Ridge:
+def _fit(data: BaselineData) -> Fitted[Ridge]:
     tables = (data.users, data.businesses)
     shrinkages = choose_shrinkages(data.train, data.held_out, data.num_users, data.num_businesses)
 
@@ -58,7 +68,7 @@ def _fit(data: BaselineData) -> Ridge:
         lambda choice: rmse(Ridge(data.train, *tables, penalties(choice)), data),
         data.tuning_seconds,
     )
-    return Ridge(data.fitted, *tables, penalties(chosen))
+    return Fitted(Ridge(data.fitted, *tables, penalties(chosen.value)), chosen.loss)
 
 
 RIDGE = Baseline(_cost, _fit)

@@ -1,4 +1,3 @@
-import dataclasses
 import math
 
 import numpy as np
@@ -162,74 +161,7 @@ class TestListMetrics:
             assert ndcg[row] == pytest.approx(sum(1 / math.log2(r + 1) for r in within) / best)
             assert reciprocal[row] == pytest.approx(1 / ranks[0] if ranks else 0.0)
 
-
-class TestUserBootstrap:
-    def setup_method(self):
-        rng = np.random.default_rng(0)
-        self.counts = rng.integers(1, 20, 300).astype(float)
-        self.errors = self.counts * rng.gamma(2.0, 0.5, 300)
-        self.bootstrap = metrics.UserBootstrap(300, seed=3)
-
-    def test_value_is_the_ratio_itself(self):
-        interval = self.bootstrap.ratio(self.errors, self.counts)
-        assert interval.value == pytest.approx(self.errors.sum() / self.counts.sum())
-        assert interval.low < interval.value < interval.high
-
-    def test_transform_applies_to_value_and_ends(self):
-        plain = self.bootstrap.ratio(self.errors, self.counts)
-        root = self.bootstrap.ratio(self.errors, self.counts, np.sqrt)
-        for end in ("value", "low", "high"):
-            assert getattr(root, end) ** 2 == pytest.approx(getattr(plain, end), rel=1e-4)
-
-    def test_width_is_that_of_the_normal_approximation(self):
-        # The mean of n values has a 95 % interval of ±1.96 s/√n.
-        values = np.random.default_rng(5).normal(2.0, 1.0, 4_000)
-        interval = metrics.UserBootstrap(4_000).ratio(values, np.ones(4_000))
-        expected = 2 * 1.96 * values.std() / math.sqrt(4_000)
-        assert interval.high - interval.low == pytest.approx(expected, rel=0.1)
-
-    def test_users_are_drawn_and_not_ratings(self):
-        # 100 users with 50 equal ratings each carry no more than 100 independent values.
-        values = np.random.default_rng(6).normal(size=100)
-        interval = metrics.UserBootstrap(100).ratio(values * 50, np.full(100, 50.0))
-        expected = 2 * 1.96 * values.std() / 10
-        assert interval.high - interval.low == pytest.approx(expected, rel=0.2)
-
-    def test_several_ratios_are_those_of_one_at_a_time(self):
-        columns = [(self.errors, self.counts), (self.errors[::-1], np.ones(300))]
-        numerators, denominators = (np.stack(part, axis=1) for part in zip(*columns, strict=True))
-        together = self.bootstrap.ratios(numerators, denominators, np.sqrt)
-        for interval, column in zip(together, columns, strict=True):
-            alone = dataclasses.asdict(self.bootstrap.ratio(*column, np.sqrt))
-            assert dataclasses.asdict(interval) == pytest.approx(alone)
-
-    def test_a_model_differs_by_exactly_nothing_from_itself(self):
-        same = self.bootstrap.ratio_difference(self.errors, self.errors, self.counts, np.sqrt)
-        assert same == metrics.Interval(0.0, 0.0, 0.0)
-
-    def test_differences_are_paired(self):
-        # A constant advantage of .1 a rating has no spread at all, unlike either model.
-        difference = self.bootstrap.ratio_difference(
-            self.errors + 0.1 * self.counts, self.errors, self.counts
-        )
-        assert difference.value == pytest.approx(0.1)
-        assert difference.high - difference.low == pytest.approx(0.0, abs=1e-9)
-
-    def test_the_same_seed_gives_the_same_interval(self):
-        again = metrics.UserBootstrap(300, seed=3).ratio(self.errors, self.counts)
-        assert again == self.bootstrap.ratio(self.errors, self.counts)
-        other = metrics.UserBootstrap(300, seed=4).ratio(self.errors, self.counts)
-        assert (other.low, other.high) != (again.low, again.high)
-
-    def test_more_users_than_a_block(self):
-        values = np.random.default_rng(7).normal(1.0, 1.0, 25_000)
-        interval = metrics.UserBootstrap(25_000, num_resamples=50).ratio(values, np.ones(25_000))
-        assert interval.low < interval.value < interval.high
-        assert interval.high - interval.low < 0.05
-
-    def test_json_has_the_three_numbers(self):
-        assert metrics.Interval(1.23456789, 1, 2.0).to_json() == {
-            "value": 1.234568,
-            "low": 1.0,
-            "high": 2.0,
-        }
+    def test_hit_rate_by_hand(self):
+        hit = np.array([[False, True, True], [False, False, False]])
+        assert metrics.hit_at(hit, 1).tolist() == [0.0, 0.0]
+        assert metrics.hit_at(hit, 2).tolist() == [1.0, 0.0]

@@ -70,6 +70,13 @@ def test_model_options_are_those_of_the_model_alone():
         ),
         (["dropout=1"], "dropout: Input should be less than 1; got 1"),
         (["baselines.rating=[global_mean]"], "the gate compares with 'bias'"),
+        (["baselines.retrieval=[]"], "the gate compares with 'best', but only none is trained"),
+        (["gate.rating_baseline=svd", "baselines.rating=[bias]"], "the gate compares with 'svd'"),
+        (
+            ["gate.slices=[cold]"],
+            "gate.slices: Value error, there is no slice 'cold'; there are cold_user, warm_user",
+        ),
+        (["gate.retrieval_metric=recall"], "there is no retrieval metric 'recall'"),
         (
             ["baselines.retrieval=[popularity, easy]"],
             "there is no baseline 'easy'; there are popularity, item_knn, als, bpr, ease, low_pass",
@@ -95,6 +102,20 @@ def test_all_baselines_are_wanted_by_default_of_tasks_that_are_on():
     assert (wanted.rating, wanted.retrieval) == (tuple(registry.RATING), tuple(registry.RETRIEVAL))
     wanted = config.load_config(None, ["objective.rating=0"]).wanted_baselines
     assert (wanted.rating, wanted.retrieval) == ((), tuple(registry.RETRIEVAL))
+
+
+def test_the_fast_profile_changes_what_it_names_and_yields_to_the_rest(tmp_path):
+    fast = config.load_config(fast=True)
+    assert fast.baselines.rating == ("bias", "ridge", "lightgbm")
+    assert fast.evaluation.native_rows == 0
+    assert fast.training.model_copy(update={"tuning_seconds": 300.0}) == config.TrainingOptions()
+    assert fast.split == config.SplitOptions()
+    path = tmp_path / "c.yaml"
+    path.write_text("baselines: {retrieval: [ease]}\n", encoding="utf-8")
+    told = config.load_config(str(path), ["baselines.tuning_seconds=7"], fast=True)
+    assert told.baselines.retrieval == ("ease",)
+    assert told.baselines.tuning_seconds == 7
+    assert told.baselines.rating == fast.baselines.rating
 
 
 def test_refuses_files_that_hold_no_settings(tmp_path):

@@ -10,45 +10,79 @@ def test_table_aligns_the_first_column_left_and_the_others_right():
     ]
 
 
+INDEX = {"recall@10": 0.991, "speedup_vs_exact": 2.0, "num_candidates": 1_200}
+
+
+def interval(value):
+    return {"value": value, "low": value - 0.5, "high": value + 0.5}
+
+
+def rated(value, **slices):
+    return {"rmse": interval(value), "mae": interval(value), "slices": slices}
+
+
 def test_metrics_tables_show_models_slices_and_reasons():
-    interval = {"value": 1.0, "low": 0.5, "high": 1.5}
-    rated = {
-        "rmse": interval,
-        "mae": interval,
-        "slices": {"cold_user": {"rmse": {**interval, "value": 1.25}}},
-    }
-    listed = {key: interval for key in ("recall@10", "recall@20", "ndcg@20", "mrr")}
+    keys = ("recall@10", "recall@20", "ndcg@20", "coverage@20")
     text = console.metrics_tables({
-        "rating": {"test": {"models": {"t2rec": rated}}},
-        "retrieval": {
-            "test": {"models": {"popularity": {**listed, "coverage@20": {"value": 0.5}}}}
-        },
-        "index": {"recall@10": 0.991, "speedup_vs_exact": 2.0, "num_candidates": 1_200},
-        "blessing": {"blessed": False, "reasons": ["FAILED: too bad"]},
-    })
+        "rating": {"test": {"models": {
+            "t2rec": rated(1.0, cold_user={"rmse": {"value": 1.25}}),
+        }}},
+        "retrieval": {"test": {"models": {"popularity": {key: interval(0.5) for key in keys}}}},
+        "index": INDEX,
+        "blessing": {"blessed": False, "reasons": [
+            "passed: test rmse minus that of bias is -0.1: better",
+            "passed: none of 9 test rows is among the training rows",
+            "FAILED: too bad",
+            "left out: slice cold_user: nobody is in it",
+        ]},
+    })  # fmt: skip
     rating, retrieval, index, verdict = text.split("\n\n")
     # A slice without ratings is said to be empty.
     assert rating.splitlines()[2].split() == [
-        "t2rec", "1.0000", "[0.5000,", "1.5000]", "1.0000", "[0.5000,", "1.5000]", "1.2500", "none",
+        "t2rec", "1.0000", "[0.5000,", "1.5000]", "1.0000", "1.2500", "none"
     ]  # fmt: skip
     assert retrieval.splitlines()[2].startswith("popularity")
     assert index == (
         "index: recall@10 against exact search 0.991, 2.0 x as fast over 1,200 candidates"
     )
-    assert verdict.splitlines() == ["NOT blessed:", "  FAILED: too bad"]
+    assert verdict.splitlines() == [
+        "NOT blessed:",
+        "  FAILED: too bad",
+        "  passed: test rmse minus that of bias is -0.1: better",
+        "  left out: slice cold_user: nobody is in it",
+        "  passed: 1 other checks, of the index and for leaks",
+    ]
+    assert max(map(len, text.splitlines())) <= 100
 
 
 def test_metrics_tables_rank_models_and_name_what_was_skipped():
-    def rated(value):
-        interval = {"value": value, "low": value, "high": value}
-        return {"rmse": interval, "mae": interval, "slices": {}}
-
     models = {"t2rec": rated(1.1), "bias": rated(1.2), "ridge": rated(1.0)}
     text = console.metrics_tables({
         "rating": {"test": {"models": models, "skipped": {"svd": "it would take about 900 s"}}},
-        "index": {"recall@10": 1.0, "speedup_vs_exact": 2.0, "num_candidates": 9},
+        "index": INDEX,
         "blessing": {"blessed": True, "reasons": []},
     })
     table, skipped, _, _ = text.split("\n\n")
     assert [line.split()[0] for line in table.splitlines()[2:]] == ["ridge", "t2rec", "bias"]
-    assert skipped.splitlines() == ["skipped:", "  svd (rating): it would take about 900 s"]
+    assert skipped.splitlines() == ["skipped:", "  svd: it would take about 900 s"]
+
+
+def test_of_many_models_the_best_and_ours_are_shown():
+    models = {f"m{place}": rated(1.0 + place) for place in range(9)} | {"t2rec": rated(20.0)}
+    text = console.metrics_tables({
+        "rating": {"test": {"models": models}},
+        "index": INDEX,
+        "blessing": {"blessed": True, "reasons": []},
+    })
+    lines = text.split("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in lines[2:-1]] == [*(f"m{n}" for n in range(7)), "t2rec"]
+    assert lines[-1] == "(and 2 more in the report)"
+
+
+def test_a_task_that_was_not_judged_says_why():
+    text = console.metrics_tables({
+        "retrieval": {"test": {"models": {}, "undefined": "lists, for nobody is new"}},
+        "index": INDEX,
+        "blessing": {"blessed": False, "reasons": []},
+    })
+    assert text.startswith("lists: lists, for nobody is new")

@@ -29,3 +29,13 @@ def test_details_are_shown_once(capsys):
     progress.show_details()
     logging.getLogger("t2rec").info("step %d", 5)
     assert capsys.readouterr().err.splitlines() == ["        step 5"]
+
+
+def test_the_peak_of_each_component_is_its_own(capsys):
+    with progress.ComponentProgress(2) as shown:
+        for name, num_bytes in (("Trainer", 300_000_000), ("Pusher", 0)):
+            absl_logging.info("Component %s is running.", name)
+            held = b"x" * num_bytes
+            absl_logging.info("Component %s is finished.", name)
+            del held
+    assert shown.memory_mb["Trainer"] > shown.memory_mb["Pusher"] + 250

@@ -4,7 +4,7 @@ import pytest
 from models.baselines import attempts, registry
 from models.baselines.attempts import Limits, Skipped, attempt, excess
 from models.baselines.global_mean import GlobalMean
-from models.baselines.interface import Baseline, Cost
+from models.baselines.interface import Baseline, Cost, Fitted
 
 AMPLE = Limits(seconds=60.0, num_bytes=1e9)
 FREE = Cost(num_bytes=0.0, seconds=0.0)
@@ -33,7 +33,7 @@ def replace(monkeypatch):
 
 
 def test_what_fits_is_fitted_and_applied(data):
-    assert attempt(HERE, data, AMPLE, rate).tolist() == [3.0, 3.0]
+    assert attempt(HERE, data, AMPLE, rate).output.tolist() == [3.0, 3.0]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_what_raises_is_reported_with_its_error(data, replace):
 
 
 def test_what_predicts_nan_is_reported(data, replace):
-    replace(lambda data: GlobalMean(data.fitted))
+    replace(lambda data: Fitted(GlobalMean(data.fitted), 0.0))
     skipped = attempt(HERE, data, AMPLE, lambda model: rate(model) * np.nan)
     assert skipped == Skipped("it failed: its predictions are not all finite")
 

@@ -13,5 +13,5 @@ def test_learns_from_covariates_what_biases_cannot_say(make_data):
     cells = rng.permutation(200 * 100)[:4_000]
     triples = [(c // 100, c % 100, 3 + likes[c // 100] * kind[c % 100]) for c in cells]
     data = make_data(triples[:3_600], triples[3_600:], 200, 100, tuning_seconds=0.0)
-    assert rmse(BIAS.fit(data), data) > 0.8
-    assert rmse(LIGHTGBM.fit(data), data) < 0.3
+    assert rmse(BIAS.fit(data).model, data) > 0.8
+    assert rmse(LIGHTGBM.fit(data).model, data) < 0.3

@@ -8,13 +8,14 @@ from models.baselines.popularity import Popularity
 
 def test_the_least_loss_wins_and_the_first_of_equals():
     losses = {"a": 2.0, "b": 1.0, "c": 1.0}
-    assert choosing.choose(list(losses), losses.__getitem__, seconds=60.0) == "b"
+    chosen = choosing.choose(list(losses), losses.__getitem__, seconds=60.0)
+    assert chosen == choosing.Chosen("b", 1.0)
 
 
 def test_without_time_only_the_first_is_tried():
     tried = []
     chosen = choosing.choose(["a", "b"], lambda c: tried.append(c) or 1.0, seconds=0.0)
-    assert chosen == "a"
+    assert chosen == choosing.Chosen("a", 1.0)
     assert tried == ["a"]
 
 
@@ -30,17 +31,18 @@ def test_no_trial_begins_that_would_end_too_late(monkeypatch, caplog):
         tried.append(choice)
         return -choice
 
-    assert choosing.choose([1, 2, 3], loss, seconds=10.0) == 2
+    assert choosing.choose([1, 2, 3], loss, seconds=10.0).value == 2
     assert tried == [1, 2]
     assert "tried 2 of 3 choices" in caplog.text
 
 
-def test_a_single_choice_is_not_tried():
-    assert choosing.choose(["a"], pytest.fail, seconds=60.0) == "a"
+def test_the_loss_of_a_single_choice_is_known_too():
+    assert choosing.choose(["a"], {"a": 0.5}.__getitem__, seconds=0.0).loss == 0.5
 
 
 def test_nan_never_wins():
-    assert choosing.choose(["a", "b"], {"a": 3.0, "b": np.nan}.__getitem__, seconds=9.0) == "a"
+    losses = {"a": 3.0, "b": np.nan}
+    assert choosing.choose(["a", "b"], losses.__getitem__, seconds=9.0).value == "a"
 
 
 def test_rmse_by_hand(make_data):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from models.baselines import registry
+from models.baselines.choosing import MissedShare, rmse
 from models.tables import Bag
 
 NUM_USERS, NUM_BUSINESSES = 40, 30
@@ -34,10 +35,19 @@ def fit(data):
 
     def fit_once(place: str):
         if place not in models:
-            models[place] = registry.load(place).fit(data)
+            models[place] = registry.load(place).fit(data).model
         return models[place]
 
     return fit_once
+
+
+@pytest.mark.parametrize("place", [*registry.RATING.values(), *registry.RETRIEVAL.values()])
+def test_the_eval_loss_is_that_of_what_was_chosen_fitted_on_train(place, data):
+    # Fitted on train alone, the final model is the one that eval judged.
+    fitted = registry.load(place).fit(dataclasses.replace(data, fitted=data.train))
+    measure = rmse if place in registry.RATING.values() else lambda m, d: MissedShare(d)(m)
+    assert fitted.eval_loss == pytest.approx(measure(fitted.model, data), rel=1e-3)
+    assert fitted.eval_loss > 0
 
 
 def nothing_seen(num_users: int) -> Bag:
@@ -91,7 +101,7 @@ def test_pairs_do_not_depend_on_their_company(name, fit):
 def test_the_same_seed_rates_alike(name, fit, data):
     users, businesses = np.arange(NUM_USERS), np.arange(NUM_USERS) % NUM_BUSINESSES
     place = registry.RATING[name]
-    again = registry.load(place).fit(data)
+    again = registry.load(place).fit(data).model
     np.testing.assert_array_equal(fit(place).rate(users, businesses), again.rate(users, businesses))
 
 
@@ -103,7 +113,7 @@ def test_constant_stars_are_predicted(name, make_data, data):
     same = make_data(
         constant(data.train), constant(data.held_out), NUM_USERS, NUM_BUSINESSES, tuning_seconds=0.0
     )
-    model = registry.load(registry.RATING[name]).fit(same)
+    model = registry.load(registry.RATING[name]).fit(same).model
     users = np.arange(NUM_USERS)
     np.testing.assert_allclose(model.rate(users, users % NUM_BUSINESSES), 4.0, atol=0.15)
 
@@ -120,7 +130,7 @@ TINY = {
 @pytest.mark.parametrize("tiny", TINY)
 def test_tiny_data_is_rated(name, tiny, make_data):
     data = make_data(*TINY[tiny])
-    model = registry.load(registry.RATING[name]).fit(data)
+    model = registry.load(registry.RATING[name]).fit(data).model
     users, businesses = np.divmod(
         np.arange(data.num_users * data.num_businesses), data.num_businesses
     )
@@ -132,7 +142,7 @@ def test_tiny_data_is_rated(name, tiny, make_data):
 @pytest.mark.parametrize("tiny", TINY)
 def test_tiny_data_is_ranked(name, tiny, make_data):
     data = make_data(*TINY[tiny])
-    model = registry.load(registry.RETRIEVAL[name]).fit(data)
+    model = registry.load(registry.RETRIEVAL[name]).fit(data).model
     users = np.arange(data.num_users)
     lists = model.recommend(users, 50, nothing_seen(len(users)))
     assert (np.sort(lists, axis=1) == np.arange(data.num_businesses)).all()
@@ -173,7 +183,7 @@ def test_the_same_seed_ranks_alike(name, fit, data):
     users = np.arange(NUM_USERS)
     seen = data.fitted.histories(NUM_USERS)
     place = registry.RETRIEVAL[name]
-    again = registry.load(place).fit(data)
+    again = registry.load(place).fit(data).model
     np.testing.assert_array_equal(
         fit(place).recommend(users, 10, seen), again.recommend(users, 10, seen)
     )

@@ -38,4 +38,4 @@ def test_large_matrices_are_mirrored_block_by_block(make_ratings):
 
 
 def test_finds_what_is_missing_in_a_clique(cliques, finds_what_is_missing):
-    finds_what_is_missing(EASE.fit(cliques))
+    finds_what_is_missing(EASE.fit(cliques).model)

@@ -22,7 +22,7 @@ def rank_two(make_data):
 @pytest.mark.parametrize("baseline", [SVD, SVDPP], ids=["svd", "svdpp"])
 def test_beats_the_bias_model_on_a_matrix_of_rank_two(baseline, rank_two):
     # Fitted on train + eval, and asked for eval: a test of fit.
-    found, biases = (rmse(b.fit(rank_two), rank_two) for b in (baseline, BIAS))
+    found, biases = (rmse(b.fit(rank_two).model, rank_two) for b in (baseline, BIAS))
     assert biases > 1.2
     assert found < 0.5 * biases
 

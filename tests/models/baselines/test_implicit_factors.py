@@ -6,12 +6,12 @@ from models.baselines.implicit_factors import ALS, BPR, BprOptions, fit_bpr
 
 
 def test_als_finds_what_is_missing_in_a_clique(cliques, finds_what_is_missing):
-    finds_what_is_missing(ALS.fit(cliques))
+    finds_what_is_missing(ALS.fit(cliques).model)
 
 
 def test_bpr_tells_cliques_apart(cliques):
     users = np.arange(60)
-    lists = BPR.fit(cliques).recommend(users, 1, cliques.fitted.histories(60))
+    lists = BPR.fit(cliques).model.recommend(users, 1, cliques.fitted.histories(60))
     np.testing.assert_array_equal(lists[:, 0] // 30, users // 30)
 
 
@@ -26,6 +26,6 @@ def test_another_seed_gives_other_embeddings(cliques):
 def test_threads_of_als_change_nothing(cliques):
     data = dataclasses.replace(cliques, tuning_seconds=0.0)
     seen = data.fitted.histories(60)
-    lists = [ALS.fit(data).recommend(np.arange(60), 5, seen) for _ in range(3)]
+    lists = [ALS.fit(data).model.recommend(np.arange(60), 5, seen) for _ in range(3)]
     np.testing.assert_array_equal(lists[0], lists[1])
     np.testing.assert_array_equal(lists[0], lists[2])

@@ -27,4 +27,4 @@ def test_scores_add_up_over_what_was_visited(make_ratings):
 
 
 def test_finds_what_is_missing_in_a_clique(cliques, finds_what_is_missing):
-    finds_what_is_missing(ITEM_KNN.fit(cliques))
+    finds_what_is_missing(ITEM_KNN.fit(cliques).model)

@@ -20,7 +20,7 @@ def test_all_frequencies_give_back_the_normalised_visits(make_ratings):
 
 
 def test_finds_what_is_missing_in_a_clique(cliques, finds_what_is_missing):
-    model = LOW_PASS.fit(cliques)
+    model = LOW_PASS.fit(cliques).model
     finds_what_is_missing(model)
     nothing = Bag(np.zeros(0, np.int32), np.zeros(2, np.int64))
     # The other group comes last.

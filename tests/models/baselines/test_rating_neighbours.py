@@ -102,6 +102,6 @@ def test_beats_the_bias_model_where_tastes_are_opposite(baseline, make_data):
     cells = rng.permutation(60 * 40)[:1_500]
     triples = [(c // 40, c % 40, 3 + likes[c // 40] * kind[c % 40]) for c in cells]
     data = make_data(triples[:1_200], triples[1_200:], 60, 40)
-    biases, found = (rmse(b.fit(data), data) for b in (BIAS, baseline))
+    biases, found = (rmse(b.fit(data).model, data) for b in (BIAS, baseline))
     assert biases > 0.8
     assert found < 0.4

@@ -13,4 +13,4 @@ def test_it_is_fitted_on_everything_with_what_train_chose(make_data):
     shrinkages = choose_shrinkages(data.train, data.held_out, 8, 6)
     expected = fit_bias(data.fitted, 8, 6, *shrinkages)
     rows = np.arange(6)
-    np.testing.assert_allclose(BIAS.fit(data).rate(rows, rows), expected.rate(rows, rows))
+    np.testing.assert_allclose(BIAS.fit(data).model.rate(rows, rows), expected.rate(rows, rows))

@@ -51,7 +51,7 @@ def test_cities_and_categories_are_learnt(make_data):
         {CATEGORIES: Bag(spicy.astype(np.int32), np.arange(81))},
         {CITY: 2, CATEGORIES: 2},
     )
-    model = RIDGE.fit(type(data)(**{**vars(data), "businesses": businesses}))
+    model = RIDGE.fit(type(data)(**{**vars(data), "businesses": businesses})).model
     cold = np.arange(60, 80)
     predicted = model.rate(np.zeros(20, int), cold)
     assert predicted == pytest.approx(3.0 + city[cold] - spicy[cold], abs=0.25)

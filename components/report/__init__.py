@@ -1,0 +1,1 @@
+"""Report: everything that a run measured, as a page for people."""

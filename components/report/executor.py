@@ -1,0 +1,68 @@
+"""Gathers what the page shows, and builds it."""
+
+import json
+import os
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_executor
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+from tfx.utils import path_utils
+
+from components import examples
+from components.evaluator.exported import ExportedModel
+from components.report import page, people, statistics
+from components.reporter.executor import METRICS_FILE
+from models import export, features
+from schemas.loader import TABLES
+
+PAGE_FILE, HTML_FILE = "page.json", "index.html"
+
+
+class Executor(base_executor.BaseExecutor):
+    """Writes `page.json` and `index.html`."""
+
+    def Do(  # noqa: N802 (TFX's name)
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Builds the page.
+
+        Args:
+          input_dict: See `component.ReportSpec`.
+          output_dict: `page`.
+          exec_properties: `refit`.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        star = examples.StarSchema(
+            input_dict["interactions"], input_dict["users"], input_dict["businesses"]
+        )
+        tables, _ = export.load_tables(
+            path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["model"]))
+        )
+        gathered = {
+            "users": people.tell_users(
+                ExportedModel(tables, star.user_ids, star.business_ids),
+                star,
+                star.read_fitted(bool(exec_properties["refit"])),
+                star.read(features.TEST),
+            ),
+            "statistics": {
+                table: statistics.summarise(input_dict[f"{table}_statistics"]) for table in TABLES
+            },
+        }
+        with fileio.open(
+            os.path.join(artifact_utils.get_single_uri(input_dict["metrics"]), METRICS_FILE)
+        ) as file:
+            report = json.loads(file.read())
+        uri = artifact_utils.get_single_uri(output_dict["page"])
+        written = {
+            PAGE_FILE: json.dumps(gathered, indent=1),
+            HTML_FILE: page.build(report, gathered),
+        }
+        for name, content in written.items():
+            with fileio.open(os.path.join(uri, name), "w") as file:
+                file.write(content)
