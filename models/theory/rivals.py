@@ -1,6 +1,7 @@
 """The two-tower model beside its rivals: where it is better, and where it is not."""
 
 import dataclasses
+import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -170,11 +171,16 @@ def report_compare(rows: Sequence[Row]) -> Report:
     lines = []
     for model in (OURS, *_PAPER):
         line = [model]
-        for models in groups.values():
-            found = models.get(model, [])
-            line.append(mean_and_error([float(row["rmse"]) for row in found]))
+        for column, models in itertools.product(("rmse", "cold_rmse"), groups.values()):
+            line.append(mean_and_error([float(row[column]) for row in models.get(model, [])]))
         lines.append(line)
-    text = table(("RMSE in stars, mean (standard error)", *groups), lines)
+    # Nobody is cold where all users are known.
+    headers = [*groups, *(f"{name}: these alone" for name in groups)]
+    kept = [place for place in range(len(headers)) if any(line[place + 1] for line in lines)]
+    text = table(
+        ("RMSE in stars, mean (standard error)", *(headers[place] for place in kept)),
+        [[line[0], *(line[place + 1] for place in kept)] for line in lines],
+    )
     return Report(text)
 
 

@@ -12,7 +12,8 @@ from models.theory.worlds import RandomSeries, embed_cube
 _PART_SHARES = (0.5, 0.25, 0.25)
 _MEAN_STARS, _TRUTH_STARS, _NOISE_STARS = 3.7, 0.9, 0.7
 _DIM, _AMBIENT, _SMOOTHNESS, _NUM_FACTORS = 2, 16, 2.0, 2
-_HELD_OUT = 0.1  # Share of ratings in eval, and in test.
+_EVAL_SHARE = 0.1
+_NUM_TEST = 5_000  # Whatever the size of the world: few would not tell models apart.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,10 +21,10 @@ class StarOptions:
     """What a world of stars is like.
 
     Attributes:
-      num_ratings: Ratings of all splits.
+      num_ratings: Ratings of train and eval, those of cold users included, which are left out.
       ratings_a_user: How many each user gives on average; businesses are as many as users.
       informative: Whether covariates are where the truth comes from; else they are noise.
-      cold_share: Share of users all of whose ratings are test.
+      cold_share: Share of users without ratings in train and eval.
       seed: Seed of everything.
     """
 
@@ -57,7 +58,7 @@ def draw_star_world(options: StarOptions) -> StarWorld:
             points = rng.random((num, _DIM))
         covariates.append(embed_cube(points, _AMBIENT, rng))
     users, businesses = (
-        rng.integers(num, size=options.num_ratings).astype(np.int32) for _ in range(2)
+        rng.integers(num, size=options.num_ratings + _NUM_TEST).astype(np.int32) for _ in range(2)
     )
     f, g = embeddings[0][users], embeddings[1][businesses]
     parts = (
@@ -68,14 +69,9 @@ def draw_star_world(options: StarOptions) -> StarWorld:
     truth = sum(np.sqrt(share) * part for share, part in zip(_PART_SHARES, parts, strict=True))
     stars = _MEAN_STARS + _TRUTH_STARS * truth + _NOISE_STARS * rng.normal(size=len(truth))
     ratings = Interactions(users, businesses, np.clip(np.round(stars), 1, 5).astype(np.float32))
-    place = rng.random(len(ratings))
-    is_test = place < _HELD_OUT
-    if options.cold_share:
-        is_test = users < options.cold_share * num
-    is_eval = ~is_test & (place > 1 - _HELD_OUT)
+    learnt, test = ratings[:-_NUM_TEST], ratings[-_NUM_TEST:]
+    learnt = learnt[learnt.user_rows >= options.cold_share * num]
+    is_eval = rng.random(len(learnt)) < _EVAL_SHARE
     return StarWorld(
-        *entity_tables(*covariates),
-        train=ratings[~is_test & ~is_eval],
-        eval=ratings[is_eval],
-        test=ratings[is_test],
+        *entity_tables(*covariates), train=learnt[~is_eval], eval=learnt[is_eval], test=test
     )

@@ -43,8 +43,8 @@ def test_a_baseline_is_measured_on_cold_users_too():
     cell = RivalCell("x", "bias", 2_000, 20, True, 0.3, seed=1, tuning_seconds=0.0)
     values = run_rival(cell)
     assert set(values) == set(EXPERIMENTS["compare"].values)
-    # All test ratings are those of cold users; the noise alone has .7 stars.
-    assert values["rmse"] == values["cold_rmse"] > 0.7
+    # Of cold users their biases are unknown; the noise alone has .7 stars.
+    assert values["cold_rmse"] > values["rmse"] > 0.7
 
 
 def _rows(rmse_by_model):

@@ -79,16 +79,17 @@ class TestWorld:
 class TestStarWorld:
     def test_cold_users_have_test_ratings_only(self):
         world = draw_star_world(StarOptions(4_000, cold_share=0.3))
-        cold = set(range(int(0.3 * world.users.num_rows)))
-        assert cold.issuperset(world.test.user_rows)
-        assert not cold & set(world.train.user_rows) | cold & set(world.eval.user_rows)
+        cold = np.arange(world.users.num_rows) < 0.3 * world.users.num_rows
+        assert not cold[world.train.user_rows].any()
+        assert not cold[world.eval.user_rows].any()
+        assert cold[world.test.user_rows].mean() == pytest.approx(0.3, abs=0.03)
 
-    def test_stars_are_whole_and_splits_are_tenths(self):
+    def test_stars_are_whole_and_a_tenth_is_eval(self):
         world = draw_star_world(StarOptions(4_000))
         assert set(np.unique(world.train.stars)) == {1.0, 2.0, 3.0, 4.0, 5.0}
-        for split in (world.eval, world.test):
-            assert len(split) == pytest.approx(400, rel=0.2)
-        assert len(world.train) + len(world.eval) + len(world.test) == 4_000
+        assert len(world.eval) == pytest.approx(400, rel=0.2)
+        assert len(world.train) + len(world.eval) == 4_000
+        assert len(world.test) == 5_000
 
     @pytest.mark.parametrize("informative", [True, False])
     def test_covariates_tell_of_the_mean_rating_only_if_they_are_informative(self, informative):
