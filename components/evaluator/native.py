@@ -32,7 +32,6 @@ _METRICS = {
     "mae": "mean_absolute_error",
     "calibration": "calibration",
 }
-# Keras's MeanAbsoluteError: TFMA's own counts the first of the accumulators that it merges twice.
 _EVAL_CONFIG = """
   model_specs {
     name: "candidate" signature_name: "rate" label_key: "stars" prediction_key: "rating"
@@ -46,7 +45,7 @@ _EVAL_CONFIG = """
   metrics_specs {
     metrics { class_name: "RootMeanSquaredError" config: '"name": "root_mean_squared_error"' }
     metrics {
-      class_name: "MeanAbsoluteError" module: "tf_keras.metrics"
+      class_name: "MeanAbsoluteStars" module: "components.evaluator.native_metrics"
       config: '"name": "mean_absolute_error"'
     }
     metrics { class_name: "Calibration" config: '"name": "calibration"' }
