@@ -1,6 +1,7 @@
 """Speed and endurance of the server, against the same model called in its process."""
 
 import argparse
+import asyncio
 import contextlib
 import os
 import pathlib
@@ -188,11 +189,8 @@ def _overload(options: argparse.Namespace) -> None:
         # What takes much longer than at the peak has come too late.
         limit_ms = 3 * statistics.median(answer.ms for answer in answers)
         peak = serving_guards.goodput(answers, options.seconds, limit_ms)
-        clients = 600
-        with serving_load.logged_load(
-            server, url, clients, options.seconds, 3 * peak / clients
-        ) as answers:
-            pass
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # Away from the server's core.
+        answers = asyncio.run(serving_load.open_load(server, url, 3 * peak, options.seconds))
     good = serving_guards.goodput(answers, options.seconds, limit_ms)
     refused = [answer.ms for answer in answers if answer.status == 503]
     print(

@@ -1,15 +1,18 @@
 """Loads a server with wrk or h2load, and tells what it cost the server."""
 
+import asyncio
 import contextlib
 import dataclasses
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import struct
 import subprocess
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 
@@ -199,6 +202,43 @@ def logged_load(
         for line in pathlib.Path(log).read_text().splitlines():
             start, status, elapsed = line.split()
             answers.append(Answer(int(start) / 1e6, int(status), int(elapsed) / 1e3))
+
+
+async def open_load(
+    server: ServerProcess, path: str, rate: float, seconds: float, seed: int = 0
+) -> list[Answer]:
+    """Asks at random times, however many wait, each request on a connection of its own.
+
+    Clients that each keep a rate, as h2load's, ask all at once and then all pause.
+
+    Args:
+      server: The server.
+      path: What is asked, as `/v1/models/NAME:predict`.
+      rate: Requests a second, on average.
+      seconds: How long.
+      seed: Of the times.
+    """
+    body = b'{"signature_name":"recommend","instances":["user-77"]}'
+    head = f"POST {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    host, port = server.rest_address.split(":")
+    rng = random.Random(seed)
+
+    async def ask() -> Answer:
+        sent, status = time.time(), -1
+        try:
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(head.encode() + body)
+            status = int((await reader.read()).split(None, 2)[1])
+            writer.close()
+        except (OSError, IndexError):
+            pass
+        return Answer(sent, status, (time.time() - sent) * 1e3)
+
+    asking, end = [], time.time() + seconds
+    while time.time() < end:
+        asking.append(asyncio.create_task(ask()))
+        await asyncio.sleep(rng.expovariate(rate))
+    return await asyncio.gather(*asking)
 
 
 def cpu_seconds(server: ServerProcess) -> float:
