@@ -116,7 +116,7 @@ def _rate_baseline(world, cell: RivalCell) -> np.ndarray:
         tuning_seconds=cell.tuning_seconds,
     )
     fitted = registry.load(registry.RATING[cell.model]).fit(data)
-    return fitted.rate(world.test.user_rows, world.test.business_rows)
+    return fitted.model.rate(world.test.user_rows, world.test.business_rows)
 
 
 def _cells(

@@ -135,7 +135,8 @@ def test_a_killed_run_goes_on_where_it_stood(run, tmp_path, caplog):
     settings += ["training.num_evaluations=1", "training.tuning_seconds=0"]
     settings += ["training.checkpoint_seconds=0", "training.warm_start=true"]
     # So short a training would hardly be blessed otherwise.
-    settings += ["gate.max_rmse_difference=9", "gate.min_recall_difference=-1"]
+    settings += ["gate.rating_baseline=global_mean", "gate.retrieval_baseline=popularity"]
+    settings += ["gate.slice_baseline=global_mean", "gate.max_regression=9"]
     settings += ["index.target_recall=0"]
     command = [*T2REC, "run", "--data", str(run.data), "--root", str(root), "--set", *settings]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as zeroth:

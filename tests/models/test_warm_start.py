@@ -19,6 +19,7 @@ _OPTIONS = TrainingOptions(
     rating_epochs=1,
     retrieval_epochs=1,
     min_steps=60,
+    rating_learning_rate=2e-3,
     retrieval_learning_rate=6e-3,
     num_evaluations=2,
     num_folds=2,
@@ -110,7 +111,7 @@ def fitted(today):
     """What is learnt from today's train split, and its two loops, created but not trained."""
     content = content_coordinates(today.businesses, 64, _OPTIONS.seed)
     businesses = dataclasses.replace(today.businesses, content=content)
-    star = Star(today.users, businesses, (4.0, 4.0), _OPTIONS, Records())
+    star = Star(today.users, businesses, (4.0, 4.0), 10.0, _OPTIONS, Records())
     fit = Fit(star, today.train, _SETTLED)
     model = fit.build(_SETTLED, _OPTIONS)
     loops = {task: fit.loop(task, model, _SETTLED, _OPTIONS) for task in (RATING, RETRIEVAL)}

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from tfx.types import standard_artifacts
 
 from components import artifacts
 from components.baseline_trainer import executor
@@ -45,6 +46,8 @@ def train(monkeypatch, tmp_path):
     def run(rating, retrieval, **limits):
         output = artifacts.Baselines()
         output.uri = str(tmp_path)
+        served = standard_artifacts.Model()
+        served.uri = str(tmp_path / "fallback")
         options = {
             "rating": rating,
             "retrieval": retrieval,
@@ -56,7 +59,7 @@ def train(monkeypatch, tmp_path):
         keys = ("interactions", "users", "businesses", "user_graph", "business_graph")
         executor.Executor().Do(
             dict.fromkeys(keys, []),
-            {"baselines": [output]},
+            {"baselines": [output], "fallback": [served]},
             {"options": json.dumps(options), "seed": 0, "refit": 1},
         )
         return tmp_path
