@@ -54,5 +54,5 @@ setup(
         "httptools",
         "uvloop",
     ],
-    entry_points={"console_scripts": ["t2rec = pipeline.cli:main"]},
+    entry_points={"console_scripts": ["t2rec = pipeline.cli:program"]},
 )

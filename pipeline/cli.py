@@ -368,5 +368,14 @@ def _score(args: argparse.Namespace) -> int:
     return DONE
 
 
+def program() -> int:
+    """Runs the process's own command, as its last act."""
+    code = main()
+    # When Python ends, TensorFlow's functions outlive the modules that they need to be freed, and
+    # would say so, a traceback each, below the verdict.
+    sys.unraisablehook = lambda _: None
+    return code
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program())

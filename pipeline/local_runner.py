@@ -1,7 +1,6 @@
 """Runs the pipeline on this machine."""
 
 import dataclasses
-import gc
 import json
 import os
 from collections.abc import Sequence
@@ -104,8 +103,6 @@ def run(config: PipelineConfig, data: str, root: Root, beam: Sequence[str] = ())
                 beam_pipeline_args=beam_options.beam_args(beam),
             )
         )
-    # Models that were loaded and dropped lie in cycles, and complain if Python's end frees them.
-    gc.collect()
     report = _read_newest(root, artifacts.Report, METRICS_FILE)
     report["timings"] = shown.timings
     report["memory_mb"] = shown.memory_mb
