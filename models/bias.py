@@ -54,20 +54,38 @@ class BiasModel:
         """Lays out predictions as inner products.
 
         Args:
-          num_users: Rows of the users table.
-          num_businesses: Rows of the businesses table.
+          num_users: Rows of the users table, one a bias.
+          num_businesses: Rows of the businesses table, likewise.
 
         Returns:
           `[num_users + 1, 2]` and `[num_businesses + 1, 2]` arrays, the last rows those of a new
           user and of an unknown business.
         """
         priors = self.priors
-        users = np.append(self.user_bias, priors.user_intercept) + self.mean_stars
-        businesses = np.append(self.business_bias, priors.business_intercept)
-        return (
-            np.stack([users, np.ones(num_users + 1)], axis=1),
-            np.stack([np.ones(num_businesses + 1), businesses], axis=1),
+        return additive_embeddings(
+            self.mean_stars,
+            np.append(self.user_bias, priors.user_intercept),
+            np.append(self.business_bias, priors.business_intercept),
         )
+
+
+def additive_embeddings(
+    mean_stars: float, users: np.ndarray, businesses: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lays out mean + user's part + business's part as an inner product of two coordinates.
+
+    Args:
+      mean_stars: The mean, in stars.
+      users: `[num_users]` array of their parts, in stars.
+      businesses: `[num_businesses]` array, likewise.
+
+    Returns:
+      `[num_users, 2]` and `[num_businesses, 2]` arrays.
+    """
+    return (
+        np.stack([users + mean_stars, np.ones(len(users))], axis=1),
+        np.stack([np.ones(len(businesses)), businesses], axis=1),
+    )
 
 
 def fit_bias(

@@ -13,7 +13,7 @@ from models.bias import fit_bias
 from models.factors import Factors, fit_factors
 from models.optimizers import DenseAdam, WeightAverage
 from models.options import TrainingOptions
-from models.ridge import Priors, fit_priors
+from models.ridge import Covariates, Priors, fit_priors
 from models.tables import EntityTable, Interactions
 from models.taste import Taste, taste_coordinates
 from models.training_loop import TrainingLoop, shuffled
@@ -65,8 +65,10 @@ class RatingData:
         if align is not None:
             taste = align(taste)
 
+        covariates = Covariates.of(users, businesses)
+
         def priors_of(ratings: Interactions) -> Priors:
-            return fit_priors(ratings, users, businesses, shrinkages, penalty, seed)
+            return fit_priors(ratings, covariates, shrinkages, penalty, seed)
 
         known = cross_fit(
             interactions,

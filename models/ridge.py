@@ -43,6 +43,26 @@ class Priors:
 
 
 @dataclasses.dataclass(frozen=True)
+class Covariates:
+    """What a regression reads of both sides, laid out once for many fits.
+
+    Attributes:
+      users: `[num_users, 1 + num_numeric]` sparse matrix: an intercept and the numeric covariates.
+      businesses: `[num_businesses, num_columns]` sparse matrix: an intercept, numeric covariates,
+        categories as indicators, and bags as shares: a row's tokens sum to 1.
+    """
+
+    users: scipy.sparse.csr_matrix
+    businesses: scipy.sparse.csr_matrix
+
+    @classmethod
+    def of(cls, users: EntityTable, businesses: EntityTable) -> "Covariates":
+        """Lays the covariates of all users and businesses side by side."""
+        numeric_only = EntityTable(ids=users.ids, numeric=users.numeric)
+        return cls(_lay_out(numeric_only), _lay_out(businesses))
+
+
+@dataclasses.dataclass(frozen=True)
 class RidgeFit:
     """Predicts stars as mean + part of the user + part of the business.
 
@@ -66,8 +86,7 @@ class RidgeFit:
 
 def fit_ridge(
     interactions: Interactions,
-    users: EntityTable,
-    businesses: EntityTable,
+    covariates: Covariates,
     penalties: tuple[float, float, float],
     max_steps: int = 200,
     tolerance: float = 1e-5,
@@ -79,26 +98,25 @@ def fit_ridge(
 
     Args:
       interactions: Ratings to learn from.
-      users: All users.
-      businesses: All businesses.
+      covariates: Of all users and businesses.
       penalties: Of users' ids, of businesses' ids and of covariates, over 0.
       max_steps: Steps of the solver, at most.
       tolerance: Relative error at which it stops.
     """
-    of_user, of_business, of_covariate = penalties
+    user_scale, business_scale, scale = (penalty**-0.5 for penalty in penalties)
     user_rows, business_rows = interactions.user_rows, interactions.business_rows
     mean = float(interactions.stars.mean())
-    of_users, of_businesses = (_covariates(table, of_covariate) for table in (users, businesses))
+    of_users, of_businesses = covariates.users, covariates.businesses
+    (num_users, user_width), (num_businesses, business_width) = of_users.shape, of_businesses.shape
     # Ids of users, of businesses; covariates of users, of businesses.
-    widths = [users.num_rows, businesses.num_rows, of_users.shape[1], of_businesses.shape[1]]
+    widths = [num_users, num_businesses, user_width, business_width]
     cuts = np.cumsum(widths)[:-1]
-    user_scale, business_scale = of_user**-0.5, of_business**-0.5
 
     def parts(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         by_user, by_business, by_of_user, by_of_business = np.split(weights, cuts)
         return (
-            user_scale * by_user + of_users @ by_of_user,
-            business_scale * by_business + of_businesses @ by_of_business,
+            user_scale * by_user + of_users @ (scale * by_of_user),
+            business_scale * by_business + of_businesses @ (scale * by_of_business),
         )
 
     def predict(weights: np.ndarray) -> np.ndarray:
@@ -106,13 +124,13 @@ def fit_ridge(
         return user_parts[user_rows] + business_parts[business_rows]
 
     def collect(residuals: np.ndarray) -> np.ndarray:
-        by_user = np.bincount(user_rows, residuals, users.num_rows)
-        by_business = np.bincount(business_rows, residuals, businesses.num_rows)
+        by_user = np.bincount(user_rows, residuals, num_users)
+        by_business = np.bincount(business_rows, residuals, num_businesses)
         return np.concatenate([
             user_scale * by_user,
             business_scale * by_business,
-            of_users.T @ by_user,
-            of_businesses.T @ by_business,
+            scale * (of_users.T @ by_user),
+            scale * (of_businesses.T @ by_business),
         ])
 
     # The rows of the design are never laid out: a rating adds two rows of the tables.
@@ -122,22 +140,20 @@ def fit_ridge(
     target = interactions.stars.astype(np.float64) - mean
     weights = lsmr(design, target, damp=1.0, atol=tolerance, btol=tolerance, maxiter=max_steps)[0]
     user_parts, business_parts = parts(weights)
-    _, _, by_of_user, by_of_business = np.split(weights, cuts)
-    scale = of_covariate**-0.5
+    user_weights, business_weights = (scale * part for part in np.split(weights, cuts)[2:])
     priors = Priors(
-        users=of_users @ by_of_user,
-        businesses=of_businesses @ by_of_business,
-        user_weights=scale * by_of_user[1 : 1 + users.numeric.shape[1]],
-        user_intercept=float(scale * by_of_user[0]),
-        business_intercept=float(scale * by_of_business[0]),
+        users=of_users @ user_weights,
+        businesses=of_businesses @ business_weights,
+        user_weights=user_weights[1:],
+        user_intercept=float(user_weights[0]),
+        business_intercept=float(business_weights[0]),
     )
     return RidgeFit(mean, user_parts, business_parts, priors)
 
 
 def fit_priors(
     interactions: Interactions,
-    users: EntityTable,
-    businesses: EntityTable,
+    covariates: Covariates,
     shrinkages: tuple[float, float],
     penalty: float,
     seed: int,
@@ -146,22 +162,21 @@ def fit_priors(
 
     Args:
       interactions: Training ratings.
-      users: All users; their numeric covariates count.
-      businesses: All businesses; all their covariates count.
+      covariates: Of all users and businesses.
       shrinkages: Pseudo-counts of users' and businesses' biases.
       penalty: Of covariates; infinity makes all priors 0.
       seed: Seed of the sample.
     """
     if math.isinf(penalty):
-        return Priors.none(users.num_rows, businesses.num_rows, users.numeric.shape[1])
-    return _fit(_sample(interactions, seed), users, businesses, shrinkages, penalty).priors
+        (num_users, width), num_businesses = covariates.users.shape, covariates.businesses.shape[0]
+        return Priors.none(num_users, num_businesses, width - 1)
+    return _fit(_sample(interactions, seed), covariates, shrinkages, penalty).priors
 
 
 def choose_penalty(
     train: Interactions,
     held_out: Interactions,
-    users: EntityTable,
-    businesses: EntityTable,
+    covariates: Covariates,
     shrinkages: tuple[float, float],
     seed: int,
     grid: Sequence[float] = PENALTY_GRID,
@@ -171,8 +186,7 @@ def choose_penalty(
     Args:
       train: Ratings to fit on.
       held_out: Ratings of the eval split; never those of the test split.
-      users: All users.
-      businesses: All businesses.
+      covariates: Of all users and businesses.
       shrinkages: Pseudo-counts of users' and businesses' biases.
       seed: Seed of the sample of very many ratings.
       grid: Penalties to try.
@@ -181,19 +195,16 @@ def choose_penalty(
 
     def squared_error(penalty: float) -> float:
         # Covariates of so high a penalty have no weight, and the solver no overflow.
-        fit = _fit(train, users, businesses, shrinkages, min(penalty, 1e12))
+        fit = _fit(train, covariates, shrinkages, min(penalty, 1e12))
         predicted = fit.rate(held_out.user_rows, held_out.business_rows)
         return float(np.square(held_out.stars - predicted).sum())
 
     return min(grid, key=squared_error)
 
 
-def _fit(interactions, users, businesses, shrinkages, penalty) -> RidgeFit:
-    numeric_only = EntityTable(ids=users.ids, numeric=users.numeric)
+def _fit(interactions, covariates, shrinkages, penalty) -> RidgeFit:
     penalties = (*shrinkages, penalty)
-    return fit_ridge(
-        interactions, numeric_only, businesses, penalties, _PRIOR_STEPS, _PRIOR_TOLERANCE
-    )
+    return fit_ridge(interactions, covariates, penalties, _PRIOR_STEPS, _PRIOR_TOLERANCE)
 
 
 def _sample(interactions: Interactions, seed: int) -> Interactions:
@@ -203,11 +214,8 @@ def _sample(interactions: Interactions, seed: int) -> Interactions:
     return interactions[rng.choice(len(interactions), MAX_PRIOR_RATINGS, replace=False)]
 
 
-def _covariates(table: EntityTable, penalty: float) -> scipy.sparse.csr_matrix:
-    """Lays an entity's covariates side by side, scaled: `[num_rows, num_columns]` sparse.
-
-    An intercept, numbers, categories, and bags as shares: a row's tokens sum to 1.
-    """
+def _lay_out(table: EntityTable) -> scipy.sparse.csr_matrix:
+    """Lays a table's columns side by side: see `Covariates`."""
     rows = np.arange(table.num_rows)
     blocks = [np.ones([table.num_rows, 1]), table.numeric]
     for key, positions in table.categorical.items():
@@ -219,4 +227,4 @@ def _covariates(table: EntityTable, penalty: float) -> scipy.sparse.csr_matrix:
         shares = np.repeat(1.0 / np.maximum(bag.lengths(), 1), bag.lengths())
         blocks.append(scipy.sparse.csr_matrix((shares, bag.values, bag.row_splits), shape))
     columns = [scipy.sparse.csr_matrix(block) for block in blocks]
-    return scipy.sparse.hstack(columns, format="csr") / np.sqrt(penalty)
+    return scipy.sparse.hstack(columns, format="csr")

@@ -10,7 +10,7 @@ from models.content import content_coordinates
 from models.looks import EvalSplit
 from models.options import ModelOptions, TrainingOptions
 from models.rating_training import RatingLoop
-from models.ridge import choose_penalty
+from models.ridge import Covariates, choose_penalty
 from models.sizing import Sizes, settle_sizes
 from models.tables import EntityTable, Interactions
 from models.trials import RATING, RETRIEVAL, Choice, Fit, Records, Star, settle
@@ -94,7 +94,9 @@ def train(
     model_options, sizes = settle_sizes(
         model_options, users, businesses, train_set, shrinkages, options.seed
     )
-    penalty = choose_penalty(train_set, eval_set, users, businesses, shrinkages, options.seed)
+    penalty = choose_penalty(
+        train_set, eval_set, Covariates.of(users, businesses), shrinkages, options.seed
+    )
     star = Star(users, businesses, shrinkages, penalty, options, records, warm)
     look = EvalSplit(users.num_rows, train_set, eval_set, options.eval_users, options.seed)
     on_train = Fit(star, train_set, model_options, keep_weights=not refit or options.warm_start)

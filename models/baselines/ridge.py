@@ -4,9 +4,9 @@ import numpy as np
 
 from models.baselines.choosing import choose, rmse
 from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
-from models.bias import choose_shrinkages
-from models.ridge import fit_ridge
-from models.tables import EntityTable, Interactions
+from models.bias import additive_embeddings, choose_shrinkages
+from models.ridge import Covariates, fit_ridge
+from models.tables import Interactions
 
 # Penalties of covariates, and multiples of the bias model's shrinkages for the ids', tried in this
 # order.
@@ -23,12 +23,11 @@ class Ridge:
     def __init__(
         self,
         interactions: Interactions,
-        users: EntityTable,
-        businesses: EntityTable,
+        covariates: Covariates,
         penalties: tuple[float, float, float],
     ):
         """Solves for the weights: see `models.ridge.fit_ridge`."""
-        self._fit = fit_ridge(interactions, users, businesses, penalties, _MAX_STEPS)
+        self._fit = fit_ridge(interactions, covariates, penalties, _MAX_STEPS)
 
     def rate(self, user_rows: np.ndarray, business_rows: np.ndarray) -> np.ndarray:
         """Predicts the stars of pairs: see `RatingModel`."""
@@ -37,11 +36,10 @@ class Ridge:
     def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
         """Lays out both sides: see `InnerProducts`; a new user is as the mean of all."""
         of_users, of_businesses = self._fit.user_parts, self._fit.business_parts
-        of_users = np.append(of_users, of_users.mean()) + self._fit.mean_stars
-        of_businesses = np.append(of_businesses, of_businesses.mean())
-        return (
-            np.stack([of_users, np.ones(num_users + 1)], axis=1),
-            np.stack([np.ones(num_businesses + 1), of_businesses], axis=1),
+        return additive_embeddings(
+            self._fit.mean_stars,
+            np.append(of_users, of_users.mean()),
+            np.append(of_businesses, of_businesses.mean()),
         )
 
 
@@ -56,19 +54,19 @@ def _cost(data: BaselineData) -> Cost:
 
 
 def _fit(data: BaselineData) -> Fitted[Ridge]:
-    tables = (data.users, data.businesses)
+    covariates = Covariates.of(data.users, data.businesses)
     shrinkages = choose_shrinkages(data.train, data.held_out, data.num_users, data.num_businesses)
 
     def penalties(choice: tuple[float, float]) -> tuple[float, float, float]:
-        covariates, multiple = choice
-        return shrinkages[0] * multiple, shrinkages[1] * multiple, covariates
+        of_covariate, multiple = choice
+        return shrinkages[0] * multiple, shrinkages[1] * multiple, of_covariate
 
     chosen = choose(
         PENALTIES,
-        lambda choice: rmse(Ridge(data.train, *tables, penalties(choice)), data),
+        lambda choice: rmse(Ridge(data.train, covariates, penalties(choice)), data),
         data.tuning_seconds,
     )
-    return Fitted(Ridge(data.fitted, *tables, penalties(chosen.value)), chosen.loss)
+    return Fitted(Ridge(data.fitted, covariates, penalties(chosen.value)), chosen.loss)
 
 
 RIDGE = Baseline(_cost, _fit)

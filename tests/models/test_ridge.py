@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.preprocessing import CATEGORIES, CITY
-from models.ridge import PENALTY_GRID, choose_penalty, fit_priors, fit_ridge
+from models.ridge import PENALTY_GRID, Covariates, choose_penalty, fit_priors, fit_ridge
 from models.tables import Bag, EntityTable, Interactions
 
 _NUM_USERS, _NUM_BUSINESSES = 60, 40
@@ -37,7 +37,7 @@ def test_minimises_the_penalised_squares():
     rng = np.random.default_rng(0)
     users, businesses = _table(rng.normal(size=(_NUM_USERS, 2))), _places(rng)
     ratings = _ratings(rng, lambda u, b: 3 + users.numeric[u, 0])
-    fit = fit_ridge(ratings, users, businesses, (2.0, 3.0, 5.0), tolerance=1e-10)
+    fit = fit_ridge(ratings, Covariates.of(users, businesses), (2.0, 3.0, 5.0), tolerance=1e-10)
 
     def ones(rows, width):
         return np.eye(width)[rows]
@@ -79,7 +79,7 @@ def test_priors_carry_covariates_over_to_who_has_no_ratings():
     spicy = businesses.bags[CATEGORIES].values
     ratings = _ratings(rng, lambda u, b: 3 + 0.5 * users.numeric[u, 0] - spicy[b])
     warm = ratings[(ratings.user_rows < 50) & (ratings.business_rows < 30)]
-    priors = fit_priors(warm, users, businesses, (2.0, 2.0), 1.0, seed=0)
+    priors = fit_priors(warm, Covariates.of(users, businesses), (2.0, 2.0), 1.0, seed=0)
     # Up to a constant, which the intercepts share with the mean.
     of_users, of_businesses = priors.users[50:], priors.businesses[30:]
     expected = 0.5 * users.numeric[50:, 0]
@@ -97,7 +97,7 @@ def test_at_an_infinite_penalty_there_are_no_priors():
     rng = np.random.default_rng(2)
     users, businesses = _table(rng.normal(size=(_NUM_USERS, 2))), _places(rng)
     ratings = _ratings(rng, lambda u, b: 3 + users.numeric[u, 0])
-    priors = fit_priors(ratings, users, businesses, (2.0, 2.0), math.inf, seed=0)
+    priors = fit_priors(ratings, Covariates.of(users, businesses), (2.0, 2.0), math.inf, seed=0)
     for values in (priors.users, priors.businesses, priors.user_weights):
         assert not values.any()
     assert len(priors.user_weights) == 2
@@ -111,7 +111,11 @@ def test_the_penalty_is_chosen_by_what_covariates_are_worth(weight, expected):
     ratings = _ratings(rng, lambda u, b: 3 + weight * users.numeric[u, 0] + 0.5 * own[u], 800, 400)
     held_out = rng.random(len(ratings)) < 0.3
     chosen = choose_penalty(
-        ratings[~held_out], ratings[held_out], users, businesses, (1.0, 8.0), seed=0
+        ratings[~held_out],
+        ratings[held_out],
+        Covariates.of(users, businesses),
+        (1.0, 8.0),
+        seed=0,
     )
     assert chosen == expected
     assert chosen in PENALTY_GRID

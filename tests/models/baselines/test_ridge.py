@@ -3,6 +3,7 @@ import pytest
 
 from models.baselines.ridge import RIDGE, Ridge
 from models.preprocessing import CATEGORIES, CITY
+from models.ridge import Covariates
 from models.tables import Bag, EntityTable
 
 
@@ -13,7 +14,9 @@ def _table(numeric) -> EntityTable:
 
 def test_ids_alone_by_hand(make_ratings):
     ratings = make_ratings([(0, 0, 5), (1, 0, 3)])
-    model = Ridge(ratings, _table([[], [], []]), _table([[]]), penalties=(1.0, 1.0, 1.0))
+    model = Ridge(
+        ratings, Covariates.of(_table([[], [], []]), _table([[]])), penalties=(1.0, 1.0, 1.0)
+    )
     # Both residuals are ±1 and add up to nothing for the business and the intercepts, so that
     # w = 1 / (1 + λ) of each user's own remains. User 2 has no ratings.
     np.testing.assert_allclose(model.rate(np.arange(3), np.zeros(3, int)), [4.5, 3.5, 4.0], 1e-4)
@@ -22,7 +25,7 @@ def test_ids_alone_by_hand(make_ratings):
 def test_covariates_carry_over_to_a_cold_user_by_hand(make_ratings):
     ratings = make_ratings([(0, 0, 5), (1, 0, 3)])
     users = _table([[1.0], [-1.0], [1.0]])
-    model = Ridge(ratings, users, _table([[]]), penalties=(2.0, 1.0, 1.0))
+    model = Ridge(ratings, Covariates.of(users, _table([[]])), penalties=(2.0, 1.0, 1.0))
     # Kernel k(u, v) = [u = v] / 2 + x_u x_v: of the rated users [[1.5, -1], [-1, 1.5]], of which
     # the residuals r = (1, -1) are an eigenvector with value 2.5. The dual weights are r / 3.5:
     # the rated users get 2.5 / 3.5 r, user 2 (1 · 1 + -1 · -1) / 3.5.
