@@ -70,7 +70,7 @@ def aggregate_features(sums: tf.Tensor, shrinkage: tf.Tensor | float) -> tf.Tens
     """
     count, total, squares, fives, ones, ages = tf.unstack(sums[:, :NUM_SUMS], NUM_SUMS, axis=1)
     positions, residuals = tf.split(sums[:, NUM_SUMS:], 2, axis=1)
-    bias = total / (count + shrinkage)
+    bias = shrunken_bias(sums, 0.0, shrinkage)[:, 0]
     variance = (squares + _PRIOR_COUNT * _PRIOR_VARIANCE) / (count + _PRIOR_COUNT)
     five_share = (fives + _PRIOR_COUNT * _PRIOR_FIVES) / (count + _PRIOR_COUNT)
     one_share = (ones + _PRIOR_COUNT * _PRIOR_ONES) / (count + _PRIOR_COUNT)
@@ -96,12 +96,14 @@ def aggregate_features(sums: tf.Tensor, shrinkage: tf.Tensor | float) -> tf.Tens
     )
 
 
-def shrunken_bias(sums: tf.Tensor, prior: tf.Tensor, shrinkage: float) -> tf.Tensor:
+def shrunken_bias(
+    sums: tf.Tensor, prior: tf.Tensor | float, shrinkage: tf.Tensor | float
+) -> tf.Tensor:
     """Estimates an entity's bias from its ratings and, the fewer they are, its covariates.
 
     Args:
       sums: As in `aggregate_features`.
-      prior: `[batch, 1]` float32 tensor: what covariates say of the bias, in stars.
+      prior: `[batch, 1]` float32 tensor, or a number: what covariates say of the bias, in stars.
       shrinkage: Pseudo-count of the prior.
 
     Returns:

@@ -55,32 +55,6 @@ class UserBootstrap:
         middles = (np.arange(_STEPS) + 0.5) / _STEPS
         self._quantiles = np.searchsorted(cumulative, middles).astype(np.float64)
 
-    def ratio(
-        self, numerator: np.ndarray, denominator: np.ndarray, transform: Transform | None = None
-    ) -> Interval:
-        """Estimates g(Σ numerator / Σ denominator) over users.
-
-        Args:
-          numerator: `[num_users]` array, such as summed squared errors.
-          denominator: `[num_users]` array, such as counts of ratings.
-          transform: g, such as `numpy.sqrt`; the identity by default.
-        """
-        columns = np.stack([numerator, denominator], axis=1)
-        (sums,) = self.sums([(np.arange(self._num_users), columns)])
-        return sums.ratio(0, 1, transform)
-
-    def ratio_difference(
-        self,
-        numerator: np.ndarray,
-        other: np.ndarray,
-        denominator: np.ndarray,
-        transform: Transform | None = None,
-    ) -> Interval:
-        """Estimates g(Σ numerator / Σ denominator) - g(Σ other / Σ denominator), paired."""
-        columns = np.stack([numerator, other, denominator], axis=1)
-        (sums,) = self.sums([(np.arange(self._num_users), columns)])
-        return sums.difference(0, 1, 2, transform)
-
     def sums(self, groups: Sequence[tuple[np.ndarray, np.ndarray]]) -> "list[ResampledSums]":
         """Adds up columns over the users of each group, in every resample.
 

@@ -46,10 +46,10 @@ class ExportedModel:
 
     def rate(self, test: Interactions) -> np.ndarray:
         """Predicts the stars of interactions."""
-        queries = self._queries[:, self._block :].astype(np.float32)
+        queries = self._queries[self._users[test.user_rows], self._block :]
         stars = np.einsum(
             "nd,nd->n",
-            queries[self._users[test.user_rows]],
+            queries.astype(np.float32),
             self.candidates[test.business_rows, self._block :],
         )
         return np.clip(stars, features.MIN_STARS, features.MAX_STARS)

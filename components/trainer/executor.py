@@ -6,8 +6,6 @@ import logging
 import os
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
 import tensorflow_transform as tft
 from tfx import types
 from tfx.dsl.components.base import base_executor
@@ -16,7 +14,7 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from components import entity_tables, examples
-from models import export, features, tables, training
+from models import export, features, training
 from models.checkpoints import Checkpoints
 from models.options import ModelOptions, TrainingOptions
 from models.warm_start import Learnt
@@ -52,7 +50,7 @@ class Executor(base_executor.BaseExecutor):
             input_dict["businesses"], input_dict["business_graph"]
         )
         star = examples.StarSchema(
-            input_dict["interactions"], input_dict["users"], input_dict["businesses"]
+            input_dict["interactions"], input_dict["users"], input_dict["raw_businesses"]
         )
         model_run = artifact_utils.get_single_instance(output_dict["model_run"])
         options = TrainingOptions.model_validate_json(exec_properties["training_options"])
@@ -70,14 +68,13 @@ class Executor(base_executor.BaseExecutor):
             logs=model_run.uri,
             base=_read_base(input_dict.get("base_model")),
         )
-        labels = _read_labels(input_dict["raw_businesses"], businesses.ids)
         recommender_tables = export.build_tables(
             result.model,
             users.ids,
             businesses.ids,
             seen=result.fitted.histories(users.num_rows),
-            categories=labels[features.BUSINESS_CATEGORIES],
-            cities=labels[features.BUSINESS_CITY],
+            categories=star.postings(features.BUSINESS_CATEGORIES),
+            cities=star.postings(features.BUSINESS_CITY),
         )
         model = artifact_utils.get_single_instance(output_dict["model"])
         export.save_exact(
@@ -118,21 +115,3 @@ def _read_base(base_model: list[types.Artifact] | None) -> Learnt | None:
             "a cold start: the latest blessed model was trained without training.warm_start"
         )
     return learnt
-
-
-def _read_labels(
-    channel: list[types.Artifact], business_ids: np.ndarray
-) -> dict[str, dict[bytes, np.ndarray]]:
-    """Reads which businesses carry each category and city.
-
-    Returns:
-      By feature and label, a sorted int32 array of rows.
-    """
-    keys = (features.BUSINESS_CATEGORIES, features.BUSINESS_CITY)
-    spec = {key: tf.io.RaggedFeature(tf.string) for key in keys}
-    columns = tables.read_columns(
-        examples.split_files(channel, features.ALL),
-        {features.BUSINESS_ID: tf.io.FixedLenFeature([], tf.string), **spec},
-    )
-    rows = tables.IdIndex(business_ids).rows(columns[features.BUSINESS_ID])
-    return {key: tables.postings(columns[key], rows) for key in keys}
