@@ -8,8 +8,10 @@ import numpy as np
 
 from models import export
 from models.aggregates import NUM_SUMS
+from models.places import Places
 from models.query_encoder import USER_COVARIATES
-from models.recommender import Recommender, RecommenderTables
+from models.recommender import Recommender
+from models.recommender_tables import RecommenderTables
 from models.tables import Bag
 
 NUM_USERS, NUM_BUSINESSES = 200_000, 150_000
@@ -17,6 +19,7 @@ _DIRECTION_DIM, _RATING_DIM = 64, 8
 _NUM_CLUSTERS = 500
 _NUM_CITIES, _NUM_CATEGORIES = 50, 200
 _SEEN_A_USER = 30
+_NUM_TUNING_QUERIES, _TARGET_RECALL = 1_000, 0.99
 
 
 def write(root: str, num_users: int, num_businesses: int, approximate: bool) -> None:
@@ -33,10 +36,12 @@ def write(root: str, num_users: int, num_businesses: int, approximate: bool) -> 
     with tempfile.TemporaryDirectory() as assets:
         recommender = Recommender(tables, _encoder(), assets)
         if approximate:
-            from models.scann_index import ScannOptions, ScannRecommender
+            from models.index_tuning import tune
 
-            options = ScannOptions.for_catalogue(num_businesses)
-            recommender = ScannRecommender(tables, _encoder(), assets, options)
+            queries = tables.query_embeddings[:_NUM_TUNING_QUERIES].astype(np.float32)
+            recommender = tune(tables, queries, _TARGET_RECALL).recommender(
+                tables, _encoder(), assets
+            )
         export.save(recommender, os.path.join(root, name, "1"))
 
 
@@ -60,7 +65,8 @@ def _make_tables(num_users: int, num_businesses: int) -> RecommenderTables:
         business_ids=np.array([b"business-%013d" % row for row in range(num_businesses)], object),
         query_embeddings=embeddings(num_users + 1).astype(np.float16),
         candidate_embeddings=embeddings(num_businesses + 1),
-        score_weights=np.array([1.0] * (_DIRECTION_DIM + 1) + [0.0] * _RATING_DIM, np.float32),
+        retrieval_weight=1.0,
+        rating_weight=0.0,
         rating_dim=_RATING_DIM,
         seen=Bag.from_pairs(rows, seen, num_users),
         mean_stars=3.5,
@@ -69,8 +75,11 @@ def _make_tables(num_users: int, num_businesses: int) -> RecommenderTables:
         history_weights=np.ones(num_businesses, np.float32),
         factor_ridge=np.zeros(0, np.float32),
         factor_weight=0.0,
-        categories=_label("Category", businesses, _NUM_CATEGORIES),
-        cities=_label("City", businesses, _NUM_CITIES),
+        places=Places.unknown(
+            num_businesses,
+            categories=_label("Category", businesses, _NUM_CATEGORIES),
+            cities=_label("City", businesses, _NUM_CITIES),
+        ),
     )
 
 

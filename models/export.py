@@ -7,9 +7,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from models.places import Places
 from models.postings import read_postings
 from models.query_encoder import QueryEncoder
-from models.recommender import Recommender, RecommenderTables
+from models.recommender import Recommender
+from models.recommender_tables import RecommenderTables
 from models.tables import Bag
 from models.two_tower import TwoTowerModel
 
@@ -19,8 +21,7 @@ def build_tables(
     user_ids: np.ndarray,
     business_ids: np.ndarray,
     seen: Bag,
-    categories: dict[bytes, np.ndarray],
-    cities: dict[bytes, np.ndarray],
+    places: Places,
 ) -> RecommenderTables:
     """Embeds everybody and everything that the model knows.
 
@@ -29,23 +30,19 @@ def build_tables(
       user_ids: `[num_users]` array of `bytes`, in row order.
       business_ids: `[num_businesses]` array of `bytes`, in row order.
       seen: By user, the rows of the businesses that they rated in training.
-      categories: By category, the rows of its businesses.
-      cities: By city, the rows of its businesses.
+      places: What requests filter by.
     """
     options = model.options
     candidates = model.embed_candidates()
     queries = model.embed_queries(candidates, np.arange(len(user_ids)))
-    weights = np.zeros(model.total_dim, np.float32)
-    if options.objective.retrieval:
-        weights[: options.retrieval_block_dim] = 1.0
-    else:
-        weights[options.retrieval_block_dim :] = 1.0
+    by_retrieval = bool(options.objective.retrieval)
     return RecommenderTables(
         user_ids=user_ids,
         business_ids=business_ids,
         query_embeddings=np.concatenate([queries, model.embed_new_query()]).astype(np.float16),
         candidate_embeddings=np.concatenate([candidates, model.embed_new_candidate()]),
-        score_weights=weights,
+        retrieval_weight=float(by_retrieval),
+        rating_weight=float(not by_retrieval),
         rating_dim=model.rating_block_dim,
         seen=seen,
         mean_stars=model.sums.bias.mean_stars,
@@ -54,8 +51,7 @@ def build_tables(
         history_weights=model.history_weights.numpy(),
         factor_ridge=model.factors.ridge,
         factor_weight=model.factors.weight,
-        categories=categories,
-        cities=cities,
+        places=places,
     )
 
 
@@ -102,13 +98,15 @@ def load_tables(path: str) -> tuple[RecommenderTables, tf.Module]:
     loaded = tf.saved_model.load(path)
     splits = loaded.seen_row_splits.numpy()
     num_businesses = loaded.history_weights.shape[0]
+    retrieval_weight, rating_weight = loaded.default_weights.numpy().tolist()
     return (
         RecommenderTables(
             user_ids=_lines(os.path.join(path, "assets", "user_ids.txt")),
             business_ids=loaded.business_ids.numpy()[:num_businesses],
             query_embeddings=loaded.query_embeddings.numpy(),
             candidate_embeddings=loaded.candidate_embeddings.numpy(),
-            score_weights=loaded.score_weights.numpy(),
+            retrieval_weight=retrieval_weight,
+            rating_weight=rating_weight,
             rating_dim=int(loaded.rating_dim.numpy()),
             seen=Bag(loaded.seen_values.numpy(), splits[:-1]),
             mean_stars=float(loaded.mean_stars.numpy()),
@@ -117,8 +115,14 @@ def load_tables(path: str) -> tuple[RecommenderTables, tf.Module]:
             history_weights=loaded.history_weights.numpy(),
             factor_ridge=loaded.factor_ridge.numpy(),
             factor_weight=float(loaded.factor_weight.numpy()),
-            categories=read_postings(loaded.categories),
-            cities=read_postings(loaded.cities),
+            places=Places(
+                names=loaded.names.numpy()[:num_businesses],
+                categories=read_postings(loaded.filters.categories),
+                cities=read_postings(loaded.filters.cities),
+                locations_degrees=loaded.filters.locations_degrees.numpy(),
+                opening_minutes=loaded.filters.opening_minutes.numpy(),
+                closing_minutes=loaded.filters.closing_minutes.numpy(),
+            ),
         ),
         loaded.encoder,
     )

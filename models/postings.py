@@ -38,22 +38,17 @@ class Postings(tf.Module):
             default_value=len(labels) - 1,
         )
 
-    def mask(self, labels: tf.Tensor, num_businesses: int) -> tf.Tensor:
-        """Tells which businesses carry the label of each query.
+    def rows(self, label: tf.Tensor) -> tf.Tensor:
+        """Finds the businesses that carry a label.
 
         Args:
-          labels: `[batch]` string tensor; "" for any.
-          num_businesses: Size of the catalogue.
+          label: String scalar; nobody carries an unknown one.
 
         Returns:
-          `[batch, num_businesses]` bool tensor.
+          `[num_rows]` int32 tensor, sorted.
         """
-        postings = tf.RaggedTensor.from_row_splits(self.values, self.row_splits, validate=False)
-        rows = tf.gather(postings, self._table.lookup(labels))
-        places = tf.stack([rows.value_rowids(), tf.cast(rows.values, tf.int64)], axis=1)
-        shape = tf.stack([tf.shape(labels)[0], num_businesses])
-        found = tf.scatter_nd(places, tf.ones_like(rows.values, tf.int32), tf.cast(shape, tf.int64))
-        return (found > 0) | (labels == "")[:, None]
+        place = self._table.lookup(label)
+        return self.values[self.row_splits[place] : self.row_splits[place + 1]]
 
 
 def read_postings(module: tf.Module) -> dict[bytes, np.ndarray]:

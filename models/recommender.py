@@ -5,93 +5,48 @@ and the query tower for users who were never in training. Optional inputs have a
 size one, which stands for the whole batch.
 """
 
-import dataclasses
-import inspect
 import os
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from models import features
+from models import features, filters
 from models.errors import InputError
 from models.factors import fold_in
-from models.postings import Postings
 from models.query_encoder import USER_COVARIATES
-from models.tables import Bag
+from models.recommender_tables import RecommenderTables
+from models.search import NEIGHBOURS, PLAIN, WEIGHTED, ExactSearch, Found, Request
+from models.signature_inputs import checked, checked_k, one_row_each, recommending_inputs, traced
 
 # Signature names.
 RECOMMEND = "recommend"
 RECOMMEND_FEATURES = "recommend_features"
 RATE = "rate"
 SIMILAR = "similar"
+DESCRIBE = "describe"
 EMBED_QUERY = "embed_query"
 EMBED_CANDIDATE = "embed_candidate"
 
-DEFAULT_K = 10
-MAX_K = 10_000  # A list is an allocation, and k comes from outside.
-
-# Inputs of the recommending signatures that may be left out, with what then holds.
-_FILTERS = {
-    "k": tf.constant([DEFAULT_K], tf.int32),
-    "exclude_seen": tf.constant([False]),
-    "exclude_business_id": tf.constant([[""]]),
-    "category": tf.constant([""]),
-    "city": tf.constant([""]),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class RecommenderTables:
-    """Everything of an export that is not a function.
-
-    Attributes:
-      user_ids: `[num_users]` array of `bytes`.
-      business_ids: `[num_businesses]` array of `bytes`: the catalogue.
-      query_embeddings: `[num_users + 1, dim]` float16 array; the last row is a new user's.
-      candidate_embeddings: `[num_businesses + 1, dim]` float32 array; the last row is that of a
-        business of which nothing is known.
-      score_weights: `[dim]` float32 array: what each coordinate counts in a list's score.
-      rating_dim: Trailing coordinates, those of the rating block.
-      seen: By user, the rows of the businesses that they rated in training.
-      mean_stars: Mean training rating, in stars.
-      business_bias: `[num_businesses]` float32 array, in stars.
-      taste: `[num_businesses, business_dim]` float32 array: `models.taste`.
-      history_weights: `[num_businesses]` float32 array: what each weighs in a history.
-      factor_ridge: `[factor_dim]` float32 array: `models.factors`; the factors of a business are
-        the first coordinates of its rating block.
-      factor_weight: What a user's factors count.
-      categories: By category, the rows of its businesses.
-      cities: By city, the rows of its businesses.
-    """
-
-    user_ids: np.ndarray
-    business_ids: np.ndarray
-    query_embeddings: np.ndarray
-    candidate_embeddings: np.ndarray
-    score_weights: np.ndarray
-    rating_dim: int
-    seen: Bag
-    mean_stars: float
-    business_bias: np.ndarray
-    taste: np.ndarray
-    history_weights: np.ndarray
-    factor_ridge: np.ndarray
-    factor_weight: float
-    categories: Mapping[bytes, np.ndarray]
-    cities: Mapping[bytes, np.ndarray]
-
 
 class Recommender(tf.Module):
-    """Answers requests by exact search, with standard TensorFlow ops only."""
+    """Answers requests; by exact search, with standard TensorFlow ops only, unless told."""
 
-    def __init__(self, tables: RecommenderTables, encoder: tf.Module, assets_dir: str):
+    def __init__(
+        self,
+        tables: RecommenderTables,
+        encoder: tf.Module,
+        assets_dir: str,
+        make_search: Callable[[ExactSearch], Any] | None = None,
+    ):
         """Builds the module.
 
         Args:
-          tables: Ids, embeddings and postings.
+          tables: Ids, embeddings and facts.
           encoder: A `QueryEncoder`, or one that was restored from another export.
           assets_dir: Folder for the lists of ids, which become assets of the export.
+          make_search: Makes an approximate search of the exact one.
 
         Raises:
           InputError: If an id can't be a line of a text file.
@@ -99,10 +54,13 @@ class Recommender(tf.Module):
         super().__init__(name="recommender")
         self.tables = tables
         self.encoder = encoder
+        # Of the recommending signatures: by name, what holds where an input is left out.
+        self.optional_inputs = recommending_inputs(tables.retrieval_weight, tables.rating_weight)
+        self._defaults = dict(self.optional_inputs)
         self._num_users = len(tables.user_ids)
         self._num_businesses = len(tables.business_ids)
         # The retrieval block is a direction and one coordinate for popularity.
-        self._direction_dim = tables.candidate_embeddings.shape[1] - tables.rating_dim - 1
+        self._direction_dim = tables.retrieval_dim - 1
         self._user_rows = _id_table(tables.user_ids, os.path.join(assets_dir, "user_ids.txt"))
         self._business_rows = _id_table(
             tables.business_ids, os.path.join(assets_dir, "business_ids.txt")
@@ -116,8 +74,11 @@ class Recommender(tf.Module):
         self.candidate_embeddings = tf.Variable(
             tables.candidate_embeddings, trainable=False, name="candidate_embeddings"
         )
-        self.score_weights = tf.Variable(
-            tables.score_weights, trainable=False, name="score_weights"
+        self.default_weights = tf.Variable(
+            [tables.retrieval_weight, tables.rating_weight],
+            trainable=False,
+            dtype=tf.float32,
+            name="default_weights",
         )
         self.mean_stars = tf.Variable(tables.mean_stars, trainable=False, name="mean_stars")
         self.business_bias = tf.Variable(
@@ -142,8 +103,10 @@ class Recommender(tf.Module):
             trainable=False,
             name="seen_row_splits",
         )
-        self.categories = Postings(tables.categories, "categories")
-        self.cities = Postings(tables.cities, "cities")
+        self.names = tf.Variable(np.append(tables.places.names, b""), trainable=False, name="names")
+        self.filters = filters.Filters(tables.places)
+        exact = ExactSearch(self.candidate_embeddings, tables.rating_dim, self.filters)
+        self.search = make_search(exact) if make_search else exact
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """Traces every signature.
@@ -152,7 +115,8 @@ class Recommender(tf.Module):
           By name, the functions to export; `serving_default` is `recommend`.
         """
         batch_ids = tf.TensorSpec([None], tf.string)
-        recommend = _traced(self._recommend, {"user_id": batch_ids}, _FILTERS)
+        optional = self.optional_inputs
+        recommend = traced(self._recommend, {"user_id": batch_ids}, optional)
         covariates = {key: tf.constant([-1], tf.int64) for key in USER_COVARIATES}
         history = {
             "history_business_id": tf.constant([[""]]),
@@ -161,79 +125,35 @@ class Recommender(tf.Module):
         return {
             "serving_default": recommend,
             RECOMMEND: recommend,
-            RECOMMEND_FEATURES: _traced(
-                self._recommend_features, {}, {**covariates, **history, **_FILTERS}
+            RECOMMEND_FEATURES: traced(
+                self._recommend_features, {}, {**covariates, **history, **optional}
             ),
-            RATE: _traced(self._rate, {"user_id": batch_ids, "business_id": batch_ids}, {}),
-            SIMILAR: _traced(self._similar, {"business_id": batch_ids}, {"k": _FILTERS["k"]}),
-            EMBED_QUERY: _traced(self._embed_query, {"user_id": batch_ids}, {}),
-            EMBED_CANDIDATE: _traced(self._embed_candidate, {"business_id": batch_ids}, {}),
+            RATE: traced(self._rate, {"user_id": batch_ids, "business_id": batch_ids}, {}),
+            SIMILAR: traced(self._similar, {"business_id": batch_ids}, {"k": optional["k"]}),
+            DESCRIBE: traced(self._describe, {"business_id": batch_ids}, {}),
+            EMBED_QUERY: traced(self._embed_query, {"user_id": batch_ids}, {}),
+            EMBED_CANDIDATE: traced(self._embed_candidate, {"business_id": batch_ids}, {}),
         }
 
-    def search(
-        self,
-        queries: tf.Tensor,
-        k: tf.Tensor,
-        excluded: tf.RaggedTensor,
-        category: tf.Tensor,
-        city: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Finds the best businesses exactly.
-
-        Args:
-          queries: `[batch, dim]` float32 tensor, score weights applied.
-          k: Int32 scalar.
-          excluded: `[batch, None]` int32 ragged tensor of rows to leave out.
-          category: `[batch]` string tensor; "" for any.
-          city: `[batch]` string tensor; "" for any.
-
-        Returns:
-          `[batch, k]` int32 rows and `[batch, k]` float32 scores, best first; where businesses
-          run out, the row is `num_businesses` and the score -inf.
-        """
-        catalogue = self.candidate_embeddings[: self._num_businesses]
-        scores = tf.matmul(queries, catalogue, transpose_b=True)
-        lowest = tf.fill(tf.shape(excluded.values), float("-inf"))
-        scores = tf.tensor_scatter_nd_update(scores, _places(excluded), lowest)
-        for labels, wanted in ((self.categories, category), (self.cities, city)):
-            scores = tf.cond(
-                tf.reduce_any(wanted != ""),
-                lambda s=scores, x=labels, w=wanted: tf.where(
-                    x.mask(w, self._num_businesses), s, float("-inf")
-                ),
-                lambda s=scores: s,
-            )
-        found = tf.math.top_k(scores, tf.minimum(k, self._num_businesses))
-        missing = tf.maximum(k - self._num_businesses, 0)
-        scores = tf.pad(found.values, [[0, 0], [0, missing]], constant_values=float("-inf"))
-        rows = tf.pad(found.indices, [[0, 0], [0, missing]])
-        return tf.where(tf.math.is_finite(scores), rows, self._num_businesses), scores
-
-    def _recommend(self, user_id, k, exclude_seen, exclude_business_id, category, city) -> dict:
+    def _recommend(self, user_id: tf.Tensor, **inputs: tf.Tensor) -> dict:
         users = self._user_rows.lookup(user_id)
         queries = tf.cast(tf.gather(self.query_embeddings, users), tf.float32)
         seen = tf.gather(
             tf.RaggedTensor.from_row_splits(self.seen_values, self.seen_row_splits, validate=False),
             users,
         )
-        return self._answer(queries, seen, k, exclude_seen, exclude_business_id, category, city)
+        return self._answer(queries, seen, inputs)
 
     def _recommend_features(
-        self,
-        history_business_id,
-        history_stars,
-        k,
-        exclude_seen,
-        exclude_business_id,
-        category,
-        city,
-        **covariates,
+        self, history_business_id: tf.Tensor, history_stars: tf.Tensor, **inputs: tf.Tensor
     ) -> dict:
+        covariates = {key: inputs.pop(key) for key in USER_COVARIATES}
         batch = tf.reduce_max([tf.shape(x)[0] for x in (history_business_id, *covariates.values())])
-        covariates = {key: _rows(value, batch) for key, value in covariates.items()}
-        rows = tf.cast(self._business_rows.lookup(_rows(history_business_id, batch)), tf.int32)
-        stars = _rows(history_stars, batch)
-        given = _rows(history_business_id, batch) != ""
+        covariates = {key: one_row_each(value, batch) for key, value in covariates.items()}
+        business_ids = one_row_each(history_business_id, batch)
+        rows = tf.cast(self._business_rows.lookup(business_ids), tf.int32)
+        stars = one_row_each(history_stars, batch)
+        given = business_ids != ""
         same = tf.debugging.assert_equal(
             tf.shape(rows),
             tf.shape(stars),
@@ -249,7 +169,7 @@ class Recommender(tf.Module):
         directions = self.candidate_embeddings[: self._num_businesses, : self._direction_dim]
         queries = self.encoder.encode(covariates, sums, directions, self.history_weights, history)
         queries = self._insert_factors(queries, rows, stars, rated)
-        return self._answer(queries, history, k, exclude_seen, exclude_business_id, category, city)
+        return self._answer(queries, history, inputs)
 
     def _history_sums(self, rows: tf.Tensor, stars: tf.Tensor, rated: tf.Tensor) -> tf.Tensor:
         """Sums a request's ratings as `models.aggregates.sum_ratings` sums training ratings."""
@@ -282,30 +202,69 @@ class Recommender(tf.Module):
             [queries[:, :start], self.factor_weight * factors, queries[:, start:]], axis=1
         )
 
-    def _answer(self, queries, seen, k, exclude_seen, exclude_business_id, category, city) -> dict:
-        batch = tf.shape(queries)[0]
-        k = _checked_k(k, batch)
-        most = tf.reduce_max(tf.concat([k, [1]], axis=0))
-        seen = _keep_rows(seen, _rows(exclude_seen, batch))
-        named = tf.cast(self._business_rows.lookup(_rows(exclude_business_id, batch)), tf.int32)
+    def _answer(
+        self, queries: tf.Tensor, seen: tf.RaggedTensor, inputs: Mapping[str, tf.Tensor]
+    ) -> dict:
+        """Retrieves by the weighted score, then ranks the shortlists again by stars.
+
+        Args:
+          queries: `[batch, dim]` float32 tensor.
+          seen: `[batch, None]` int32 ragged tensor: rows that `exclude_seen` leaves out.
+          inputs: By the names of `optional_inputs`, as they came.
+        """
+        asked = checked({**self._defaults, **inputs}, tf.shape(queries)[0])
+        k = asked["k"]
+        length = tf.where(asked["shortlist"] > 0, tf.maximum(asked["shortlist"], k), k)
+        named = tf.cast(self._business_rows.lookup(asked["exclude_business_id"]), tf.int32)
         named = tf.ragged.boolean_mask(named, named < self._num_businesses)
-        rows, scores = self.search(
-            queries * self.score_weights,
-            most,
-            tf.concat([seen, named], axis=1),
-            _rows(category, batch),
-            _rows(city, batch),
+        rows, scores = self._find(
+            Request(
+                kind=self._kind(asked["retrieval_weight"], asked["rating_weight"]),
+                queries=self._weighted(queries, asked["retrieval_weight"], asked["rating_weight"]),
+                rating_queries=queries[:, self.tables.retrieval_dim :],
+                k=_longest(length),
+                excluded=tf.concat([_keep_rows(seen, asked["exclude_seen"]), named], axis=1),
+                filters={key: asked[key] for key in filters.DEFAULTS},
+                # Stars are never below one, whatever the inner product.
+                min_stars=tf.where(
+                    asked["min_stars"] > features.MIN_STARS, asked["min_stars"], float("-inf")
+                ),
+            ),
+            length,
         )
-        wanted = tf.range(most)[None, :] < k[:, None]
-        rows = tf.where(wanted, rows, self._num_businesses)
         found = rows < self._num_businesses
-        candidates = tf.gather(self.candidate_embeddings, rows)
-        ratings = self._stars(queries[:, None, :], candidates)
+        stars = self._stars(queries[:, None, :], tf.gather(self.candidate_embeddings, rows))
+        # Ties keep the order of the first stage.
+        order = tf.where(asked["shortlist"][:, None] > 0, stars, scores)
+        best = tf.math.top_k(tf.where(found, order, float("-inf")), _longest(k)).indices
+        wanted = tf.range(_longest(k))[None, :] < k[:, None]
+
+        def ranked(values: tf.Tensor, nothing) -> tf.Tensor:
+            return tf.where(wanted, tf.gather(values, best, batch_dims=1), nothing)
+
+        rows = ranked(rows, self._num_businesses)
         return {
             "business_id": tf.gather(self.business_ids, rows),
-            "score": tf.where(found, scores, float("-inf")),
-            "rating": tf.where(found, ratings, 0.0),
+            "score": ranked(scores, float("-inf")),
+            "rating": ranked(tf.where(found, stars, 0.0), 0.0),
         }
+
+    def _weighted(self, queries: tf.Tensor, retrieval: tf.Tensor, rating: tf.Tensor) -> tf.Tensor:
+        """Scales the two blocks of queries, so that inner products are weighted scores."""
+        blocks = tf.split(queries, [self.tables.retrieval_dim, self.tables.rating_dim], axis=1)
+        return tf.concat([retrieval[:, None] * blocks[0], rating[:, None] * blocks[1]], axis=1)
+
+    def _kind(self, retrieval: tf.Tensor, rating: tf.Tensor) -> tf.Tensor:
+        """Tells whether the ratio of the weights is, in all rows, the one by default."""
+        default = self.tables.retrieval_weight, self.tables.rating_weight
+        same = tf.reduce_all(retrieval * default[1] == rating * default[0])
+        return tf.where(same, PLAIN, WEIGHTED)
+
+    def _find(self, request: Request, length: tf.Tensor) -> Found:
+        """Searches for the longest list of the batch, and cuts each to its own length."""
+        rows, scores = self.search.find(request)
+        wanted = tf.range(request.k)[None, :] < length[:, None]
+        return tf.where(wanted, rows, self._num_businesses), tf.where(wanted, scores, float("-inf"))
 
     def _stars(self, queries: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
         """Returns predicted stars: the inner product of the rating blocks, within the range."""
@@ -325,24 +284,40 @@ class Recommender(tf.Module):
         candidates = self._embed_candidate(business_id)["embedding"]
         return {"rating": self._stars(queries, candidates)}
 
-    def _similar(self, business_id, k) -> dict:
+    def _similar(self, business_id: tf.Tensor, k: tf.Tensor) -> dict:
         batch = tf.shape(business_id)[0]
-        k = _checked_k(k, batch)
-        most = tf.reduce_max(tf.concat([k, [1]], axis=0))
+        k = checked_k(k, batch)
         own = tf.cast(self._business_rows.lookup(business_id), tf.int32)
         # Only the direction counts: what is like a place is not what is as popular.
         direction = tf.pad(
             tf.gather(self.candidate_embeddings, own)[:, : self._direction_dim],
-            [[0, 0], [0, self.tables.candidate_embeddings.shape[1] - self._direction_dim]],
+            [[0, 0], [0, self.tables.rating_dim + 1]],
         )
-        excluded = tf.ragged.boolean_mask(own[:, None], (own < self._num_businesses)[:, None])
-        anything = tf.fill([batch], "")
-        rows, scores = self.search(direction, most, excluded, anything, anything)
-        wanted = tf.range(most)[None, :] < k[:, None]
-        rows = tf.where(wanted, rows, self._num_businesses)
+        unfiltered = {key: tf.fill([batch], value) for key, value in filters.DEFAULTS.items()}
+        rows, scores = self._find(
+            Request(
+                kind=tf.constant(NEIGHBOURS),
+                queries=direction,
+                rating_queries=tf.zeros([batch, self.tables.rating_dim]),
+                k=_longest(k),
+                excluded=tf.ragged.boolean_mask(
+                    own[:, None], (own < self._num_businesses)[:, None]
+                ),
+                filters=unfiltered,
+                min_stars=tf.fill([batch], float("-inf")),
+            ),
+            k,
+        )
+        return {"business_id": tf.gather(self.business_ids, rows), "score": scores}
+
+    def _describe(self, business_id: tf.Tensor) -> dict:
+        rows = self._business_rows.lookup(business_id)
+        nowhere = tf.constant([[float("nan")] * 2])
+        degrees = tf.gather(tf.concat([self.filters.locations_degrees, nowhere], axis=0), rows)
         return {
-            "business_id": tf.gather(self.business_ids, rows),
-            "score": tf.where(rows < self._num_businesses, scores, float("-inf")),
+            "name": tf.gather(self.names, rows),
+            "latitude_degrees": degrees[:, 0],
+            "longitude_degrees": degrees[:, 1],
         }
 
     def _embed_query(self, user_id) -> dict:
@@ -354,58 +329,15 @@ class Recommender(tf.Module):
         return {"embedding": tf.gather(self.candidate_embeddings, rows)}
 
 
-def _traced(function: Callable, required: Mapping, optional: Mapping):
-    """Makes a signature whose optional inputs have defaults that the SavedModel records.
-
-    TensorFlow reads the defaults off the Python signature, so one is made to order.
-    """
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    signature = inspect.Signature(
-        [inspect.Parameter(key, kind) for key in required]
-        + [inspect.Parameter(key, kind, default=value) for key, value in optional.items()]
-    )
-
-    def call(*args, **kwargs):
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        return function(**bound.arguments)
-
-    call.__signature__ = signature  # type: ignore[attr-defined]
-    specs = [tf.TensorSpec(spec.shape, spec.dtype, name=key) for key, spec in required.items()]
-    specs += [
-        tf.TensorSpec([None] * value.shape.rank, value.dtype, name=key)
-        for key, value in optional.items()
-    ]
-    # Control flow here is explicit; autograph would only convert the libraries, for seconds.
-    return tf.function(call, input_signature=specs, autograph=False)
-
-
-def _rows(values: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
-    """Repeats a single row for the whole batch; a full batch stays as it is."""
-    shape = tf.concat([[batch], tf.shape(values)[1:]], axis=0)
-    return tf.broadcast_to(values, shape)
-
-
-def _checked_k(k: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
-    """Returns k for every row, once it is known to be in range."""
-    message = f"k must be from 1 to {MAX_K} in every row."
-    checks = [
-        tf.debugging.assert_greater_equal(k, 1, message),
-        tf.debugging.assert_less_equal(k, MAX_K, message),
-    ]
-    with tf.control_dependencies(checks):
-        return _rows(k, batch)
+def _longest(lengths: tf.Tensor) -> tf.Tensor:
+    """Returns the greatest of a batch's lengths, 1 for a batch of none."""
+    return tf.reduce_max(tf.concat([lengths, [1]], axis=0))
 
 
 def _keep_rows(lists: tf.RaggedTensor, keep: tf.Tensor) -> tf.RaggedTensor:
     """Empties the lists of the rows that are not to be kept."""
     mask = lists.with_values(tf.gather(keep, lists.value_rowids()))
     return tf.ragged.boolean_mask(lists, mask)
-
-
-def _places(rows: tf.RaggedTensor) -> tf.Tensor:
-    """Returns `[num_values, 2]` int32: the (query, business) cells that ragged rows name."""
-    return tf.stack([tf.cast(rows.value_rowids(), tf.int32), tf.cast(rows.values, tf.int32)], 1)
 
 
 def _id_table(ids: np.ndarray, path: str) -> tf.lookup.StaticHashTable:

@@ -1,120 +1,211 @@
-"""The approximate twin of the exported model: the same signatures over a ScaNN index."""
+"""The ScaNN index over both blocks of the candidate embeddings, and search by it."""
 
 import dataclasses
-import math
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
 from scann.scann_ops.py import scann_ops
 
-from models.recommender import Recommender, RecommenderTables
+from models.recommender_tables import RecommenderTables
+from models.search import KINDS, ExactSearch, Found, Request, by_filter, fill_up
 
-# The most neighbours that one approximate search fetches; a request that excludes more than fit
-# is answered exactly.
+# Length of the lists that an index is tuned for.
+TUNED_K = 10
+# The most neighbours that one approximate search fetches; a request that needs more is answered
+# exactly.
 MAX_FETCHED = 512
+# ScaNN can't learn a partition or a codebook from a handful of points.
+MIN_BUSINESSES = 1_000
+# Where a filter lets fewer than one business in so many through, scoring those few is cheaper than
+# a search that throws nearly all it finds away.
+_MAX_OVERFETCH = 20
+# What the block that does not count by default may add to the squared distances that partition the
+# catalogue, relative to the block that does.
+_MINOR_SHARE = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
-class ScannOptions:
-    """How ScaNN divides and searches the catalogue.
-
-    TensorFlow Recommenders' own defaults (100 leaves, 10 searched, no reordering) find barely
-    half of the true neighbours in clustered data; reordering more candidates by their exact score
-    buys recall cheaper than searching more leaves.
+class Effort:
+    """How hard a search for `TUNED_K` neighbours tries.
 
     Attributes:
-      num_leaves: Partitions of the catalogue.
-      num_leaves_to_search: Partitions that a query looks into.
+      num_leaves: Partitions that a query looks into.
       num_reordering: Candidates whose exact score is computed.
     """
 
     num_leaves: int
-    num_leaves_to_search: int
     num_reordering: int
 
-    @classmethod
-    def for_catalogue(cls, num_businesses: int) -> "ScannOptions":
-        """Chooses options by size: a few times √n leaves, a quarter of them searched.
+
+class ScannIndex:
+    """An index that holds for all weights: a request's weights scale the query alone.
+
+    ScaNN's partition and codebook see distances between candidates. By default only one block
+    counts in a score, and the other would only blur them: it is scaled down in the candidates and
+    up in the queries, which leaves inner products as they are. Coordinates that are the same in all
+    candidates change no order and are left out.
+    """
+
+    def __init__(self, tables: RecommenderTables, num_leaves: int):
+        """Builds the index.
 
         Args:
-          num_businesses: Size of the catalogue, at least 1.
+          tables: Whose candidates, at least `MIN_BUSINESSES`.
+          num_leaves: Partitions of the catalogue.
         """
-        leaves = max(1, min(num_businesses // 16, round(4 * math.sqrt(num_businesses))))
-        return cls(leaves, max(1, math.ceil(leaves / 4)), 400)
-
-
-class ScannRecommender(Recommender):
-    """Answers requests without a filter by approximate search, all others exactly."""
-
-    def __init__(
-        self,
-        tables: RecommenderTables,
-        encoder: tf.Module,
-        assets_dir: str,
-        options: ScannOptions,
-    ):
-        """Builds the module and its index.
-
-        Args:
-          tables: Ids, embeddings and postings.
-          encoder: A `QueryEncoder`, or one that was restored from another export.
-          assets_dir: Folder for the lists of ids.
-          options: How ScaNN divides and searches the catalogue.
-        """
-        super().__init__(tables, encoder, assets_dir)
-        self._options = options
-        # Coordinates that count nothing in a score would only blur the partition.
-        self._columns = np.flatnonzero(tables.score_weights)
-        candidates = np.ascontiguousarray(tables.candidate_embeddings[:-1, self._columns])
-        builder = scann_ops.builder(candidates, 10, "dot_product")
-        # ScaNN can't learn a partition or a codebook from a handful of points.
-        if len(tables.business_ids) >= 1_000:
-            builder = (
-                builder
-                .tree(
-                    num_leaves=options.num_leaves,
-                    num_leaves_to_search=options.num_leaves_to_search,
-                    training_sample_size=min(len(tables.business_ids), 250_000),
-                )
-                .score_ah(2, anisotropic_quantization_threshold=0.2)
-                .reorder(options.num_reordering)
+        candidates = tables.candidate_embeddings[:-1]
+        scales = _block_scales(tables, candidates)
+        self.num_leaves = num_leaves
+        self.columns = np.flatnonzero((np.ptp(candidates, axis=0) > 0) & (scales > 0))
+        self.query_scales = (1.0 / scales[self.columns]).astype(np.float32)
+        indexed = np.ascontiguousarray(candidates[:, self.columns] * scales[self.columns])
+        self._searcher = (
+            scann_ops
+            .builder(indexed.astype(np.float32), TUNED_K, "dot_product")
+            .tree(
+                num_leaves=num_leaves,
+                num_leaves_to_search=num_leaves,
+                training_sample_size=min(len(candidates), 100_000),
             )
-        else:
-            builder = builder.score_brute_force()
-        self._index = builder.build().serialize_to_module()
-
-    def search(self, queries, k, excluded, category, city):
-        """Finds the best businesses, approximately where no filter is given: see `Recommender`."""
-        most_excluded = tf.cast(tf.reduce_max(tf.pad(excluded.row_lengths(), [[0, 1]])), tf.int32)
-        fetched = tf.minimum(k + most_excluded, self._num_businesses)
-        filtered = tf.reduce_any(category != "") | tf.reduce_any(city != "")
-        approximate = (fetched <= MAX_FETCHED) & (k <= self._num_businesses) & ~filtered
-        exact = super().search
-        rows, scores = tf.cond(
-            approximate,
-            lambda: self._approximate(queries, k, excluded, fetched),
-            lambda: exact(queries, k, excluded, category, city),
+            .score_ah(2, anisotropic_quantization_threshold=0.2)
+            .reorder(TUNED_K)
+            .build()
         )
-        return tf.ensure_shape(rows, [None, None]), tf.ensure_shape(scores, [None, None])
+        self.state = self._searcher.serialize_to_module()
 
-    def _approximate(self, queries, k, excluded, fetched):
-        searcher = scann_ops.searcher_from_module(self._index)
-        found = searcher.search_batched(
-            tf.gather(queries, self._columns, axis=1),
+    def queries(self, queries: np.ndarray) -> tf.Tensor:
+        """Brings `[num_queries, dim]` weighted queries to the index's columns and scales."""
+        return tf.constant(queries[:, self.columns] * self.query_scales, tf.float32)
+
+    def find(self, queries: tf.Tensor, k: int, effort: Effort) -> tf.Tensor:
+        """Searches at once, outside any export.
+
+        Args:
+          queries: What `queries` made.
+          k: Length of the lists.
+          effort: How hard to try.
+
+        Returns:
+          `[num_queries, k]` int32 tensor of rows.
+        """
+        found = self._searcher.search_batched(
+            queries,
+            final_num_neighbors=k,
+            pre_reorder_num_neighbors=max(k, effort.num_reordering),
+            leaves_to_search=effort.num_leaves,
+        )
+        return found.indices
+
+
+def _block_scales(tables: RecommenderTables, candidates: np.ndarray) -> np.ndarray:
+    """Chooses what each coordinate is multiplied by in the index, `[dim]` float32; 0: left out."""
+    spreads = candidates.var(axis=0, dtype=np.float64)
+    cut = tables.retrieval_dim
+    scales = []
+    for own, other, weight in (
+        (spreads[:cut].sum(), spreads[cut:].sum(), tables.retrieval_weight),
+        (spreads[cut:].sum(), spreads[:cut].sum(), tables.rating_weight),
+    ):
+        counts = weight or not other
+        scales.append(1.0 if counts or not own else np.sqrt(_MINOR_SHARE * other / own))
+    return tables.spread(*scales)
+
+
+class ScannSearch(tf.Module):
+    """Answers by the index where that is faster, else exactly."""
+
+    def __init__(self, exact: ExactSearch, index: ScannIndex, efforts: Mapping[int, Effort | None]):
+        """Joins an index and exact search.
+
+        Args:
+          exact: Of the same candidates.
+          index: The index.
+          efforts: By kind of request, how hard to try; None for exact search.
+        """
+        super().__init__(name="scann_search")
+        self._exact = exact
+        self._columns = tf.constant(index.columns, tf.int32)
+        self._query_scales = tf.constant(index.query_scales)
+        self._num_leaves = index.num_leaves
+        self.state = index.state
+        self._efforts = tf.constant(
+            [dataclasses.astuple(efforts.get(kind) or Effort(0, 0)) for kind in KINDS], tf.int32
+        )
+
+    def find(self, request: Request) -> Found:
+        """Finds the best businesses: see `ExactSearch`."""
+        return by_filter(
+            request,
+            self._exact.filters,
+            unfiltered=lambda: self._find(request, None),
+            filtered=self._find,
+        )
+
+    def _find(self, request: Request, allowed: tf.Tensor | None) -> Found:
+        """Tries the index, and searches exactly where it can't or did not find enough."""
+        num_businesses = self._exact.num_businesses
+        most_excluded = tf.reduce_max(tf.pad(request.excluded.row_lengths(), [[0, 1]]))
+        fetched = request.k + tf.cast(most_excluded, tf.int32)
+        fetched = tf.where(request.asks_for_stars(), 4 * fetched, fetched)
+        possible = self._efforts[request.kind, 0] > 0
+        if allowed is not None:
+            num_allowed = tf.size(allowed)
+            possible &= num_allowed * _MAX_OVERFETCH >= num_businesses
+            # Half as many again: matches may be rarer among the best than elsewhere.
+            share = tf.cast(num_allowed, tf.float32) / num_businesses
+            wanted = 1.5 * tf.cast(fetched, tf.float32) / tf.maximum(share, 1e-6)
+            fetched = tf.cast(tf.minimum(wanted, 2.0 * MAX_FETCHED), tf.int32)
+        possible &= (fetched <= MAX_FETCHED) & (fetched <= num_businesses)
+
+        def exactly() -> Found:
+            return self._exact.among(request, allowed)
+
+        def approximately() -> Found:
+            rows, scores = self._approximate(request, allowed, fetched)
+            complete = tf.reduce_all(tf.math.is_finite(scores))
+            if allowed is None:
+                # Nothing but exclusions, for which there was room, can be missing.
+                complete |= ~request.asks_for_stars()
+            return tf.cond(complete, lambda: (rows, scores), exactly)
+
+        return tf.cond(possible, approximately, exactly)
+
+    def _approximate(
+        self, request: Request, allowed: tf.Tensor | None, fetched: tf.Tensor
+    ) -> Found:
+        """Fetches neighbours and drops those that the request does not let through."""
+        effort = self._efforts[request.kind]
+        # Longer lists reach into more partitions, though less than in proportion.
+        stretch = tf.cast(fetched, tf.float32) / TUNED_K
+        leaves = tf.cast(effort[0], tf.float32) * tf.maximum(tf.sqrt(stretch), 1.0)
+        found = scann_ops.searcher_from_module(self.state).search_batched(
+            tf.gather(request.queries, self._columns, axis=1) * self._query_scales,
             final_num_neighbors=fetched,
-            pre_reorder_num_neighbors=tf.maximum(fetched, self._options.num_reordering),
+            pre_reorder_num_neighbors=tf.maximum(effort[1], 2 * fetched),
+            leaves_to_search=tf.minimum(tf.cast(leaves, tf.int32), self._num_leaves),
         )
         rows = tf.reshape(found.indices, [-1, fetched])
-        scores = tf.reshape(found.distances, [-1, fetched])
-        banned = tf.cast(excluded.to_tensor(default_value=-1), tf.int32)
-        hit = tf.reduce_any(rows[:, :, None] == banned[:, None, :], axis=2)
-        scores = tf.where(hit | tf.math.is_nan(scores), float("-inf"), scores)
-        best = tf.math.top_k(scores, tf.minimum(k, fetched))
+        distances = tf.reshape(found.distances, [-1, fetched])
+        # Where there are too few neighbours ScaNN says so by a distance of NaN.
+        rows = tf.where(tf.math.is_nan(distances), self._exact.num_businesses, rows)
+        candidates = tf.gather(self._exact.candidates, rows)
+        scores = tf.einsum("bd,bkd->bk", request.queries, candidates)
+        banned = tf.cast(request.excluded.to_tensor(default_value=-1), tf.int32)
+        drop = tf.reduce_any(rows[:, :, None] == banned[:, None, :], axis=2)
+        drop |= rows == self._exact.num_businesses
+        stars = tf.einsum(
+            "bd,bkd->bk", request.rating_queries, candidates[:, :, -self._exact.rating_dim :]
+        )
+        drop |= stars < request.min_stars[:, None]
+        if allowed is not None:
+            passes = tf.scatter_nd(
+                allowed[:, None], tf.ones_like(allowed, tf.bool), [self._exact.num_businesses + 1]
+            )
+            drop |= ~tf.gather(passes, rows)
+        best = tf.math.top_k(tf.where(drop, float("-inf"), scores), tf.minimum(request.k, fetched))
         rows = tf.gather(rows, best.indices, batch_dims=1)
-        missing = k - tf.shape(rows)[1]
-        scores = tf.pad(best.values, [[0, 0], [0, missing]], constant_values=float("-inf"))
-        rows = tf.pad(rows, [[0, 0], [0, missing]])
-        return tf.where(tf.math.is_finite(scores), rows, self._num_businesses), scores
+        return fill_up(rows, best.values, request.k, self._exact.num_businesses)
 
 
 def recall_against_exact(approximate: np.ndarray, exact: np.ndarray) -> float:
@@ -124,5 +215,10 @@ def recall_against_exact(approximate: np.ndarray, exact: np.ndarray) -> float:
       approximate: `[num_queries, k]` array of ids or rows.
       exact: `[num_queries, k]` array of the same kind.
     """
+    return float(recalls_against_exact(approximate, exact).mean())
+
+
+def recalls_against_exact(approximate: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """Computes `recall_against_exact` by query, a `[num_queries]` float64 array."""
     found = [len(np.intersect1d(a, e)) for a, e in zip(approximate, exact, strict=True)]
-    return float(np.sum(found) / exact.size)
+    return np.array(found) / exact.shape[1]

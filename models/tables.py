@@ -17,6 +17,8 @@ from models.errors import InputError
 
 _BATCH_ROWS = 8_192
 _YEAR_SECONDS = 365.25 * 86_400
+# What the values of ragged features become; positions in vocabularies need no more than 32 bits.
+_LIST_TYPES = {tf.string: object, tf.int64: np.int32, tf.float32: np.float32}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +59,20 @@ class Bag:
     def row(self, index: int) -> np.ndarray:
         """Returns one list as a view."""
         return self.values[self.row_splits[index] : self.row_splits[index + 1]]
+
+    def padded(self, width: int, filler) -> np.ndarray:
+        """Returns the first values of each list, a `[num_rows, width]` array.
+
+        Args:
+          width: How many.
+          filler: What stands behind the end of a shorter list.
+        """
+        lists = np.full([self.num_rows, width], filler, self.values.dtype)
+        lengths = np.minimum(self.lengths(), width)
+        rows = np.repeat(np.arange(self.num_rows), lengths)
+        places = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        lists[rows, places] = self.values[self.row_splits[rows] + places]
+        return lists
 
     def take(self, rows: np.ndarray) -> "Bag":
         """Returns the lists of the given rows, in that order."""
@@ -230,7 +246,7 @@ def _concatenate(parts: list, feature: object) -> np.ndarray | Bag:
         lengths = [np.diff(part.row_splits.numpy()) for part in parts]
         values = [part.values.numpy() for part in parts]
         splits = np.concatenate([[0], *lengths]).cumsum().astype(np.int64)
-        kind = object if feature.dtype == tf.string else np.int32
+        kind = _LIST_TYPES[feature.dtype]
         return Bag(np.concatenate([np.zeros(0, kind), *values]).astype(kind), splits)
     if not parts:
         return np.zeros([0, *feature.shape], feature.dtype.as_numpy_dtype)  # type: ignore[attr-defined]

@@ -142,7 +142,9 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
     )
     indexer = CandidateIndexer(
         model=trainer.outputs["model"],
+        interactions=tables["interactions"],
         max_queries=config.index.max_queries,
+        target_recall=config.index.target_recall,
         code_digest=digest,
     )
     evaluator = Evaluator(

@@ -1,5 +1,6 @@
-"""Builds the ScaNN index and measures it against exact search."""
+"""Tunes and builds the ScaNN index, and measures it against exact search."""
 
+import dataclasses
 import json
 import os
 import tempfile
@@ -14,10 +15,14 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from models import export
-from models.scann_index import ScannOptions, ScannRecommender, recall_against_exact
+from components import examples
+from models import export, features
+from models.index_tuning import Tuned, tune
+from models.recommender_tables import RecommenderTables
+from models.scann_index import TUNED_K, recall_against_exact
+from models.search import KIND_NAMES
+from models.tables import IdIndex, read_columns
 
-_K = 10
 _BATCH = 64
 
 
@@ -32,10 +37,12 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         """Builds, exports and measures the index.
 
+        Half of the queries are for the choice, the others for what is reported.
+
         Args:
-          input_dict: `model`.
+          input_dict: `model` and `interactions`.
           output_dict: `scann_model` and `index_evaluation`.
-          exec_properties: `max_queries`.
+          exec_properties: `max_queries` and `target_recall`.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         exact_path = path_utils.serving_model_path(
@@ -44,26 +51,57 @@ class Executor(base_executor.BaseExecutor):
         scann = artifact_utils.get_single_instance(output_dict["scann_model"])
         scann_path = path_utils.serving_model_dir(scann.uri)
         tables, encoder = export.load_tables(exact_path)
-        options = ScannOptions.for_catalogue(len(tables.business_ids))
+        users = _eval_users(input_dict["interactions"], tables, exec_properties["max_queries"])
+        choosing, reporting = users[::2], users[1::2] if len(users) > 1 else users
+        begin = time.perf_counter()
+        tuned = tune(
+            tables,
+            tables.query_embeddings[choosing].astype(np.float32),
+            exec_properties["target_recall"],
+        )
+        seconds = time.perf_counter() - begin
         with tempfile.TemporaryDirectory() as assets:
-            export.save(ScannRecommender(tables, encoder, assets, options), scann_path)
-        rng = np.random.default_rng(0)
-        num_queries = min(exec_properties["max_queries"], len(tables.user_ids))
-        users = rng.choice(tables.user_ids, num_queries, replace=False)
-        exact, exact_seconds = _answers(exact_path, users)
-        approximate, scann_seconds = _answers(scann_path, users)
+            export.save(tuned.recommender(tables, encoder, assets), scann_path)
+        exact, exact_seconds = _answers(exact_path, tables.user_ids[reporting])
+        approximate, scann_seconds = _answers(scann_path, tables.user_ids[reporting])
         measured = {
             "recall@10": recall_against_exact(approximate, exact),
             "speedup_vs_exact": exact_seconds / scann_seconds,
-            "num_queries": num_queries,
+            "num_queries": len(reporting),
             "num_candidates": len(tables.business_ids),
-            "num_leaves": options.num_leaves,
-            "num_leaves_to_search": options.num_leaves_to_search,
-            "num_reordering": options.num_reordering,
+            "tuning_seconds": seconds,
+            **_describe(tuned),
         }
         uri = artifact_utils.get_single_uri(output_dict["index_evaluation"])
         with fileio.open(os.path.join(uri, "metrics.json"), "w") as file:
             file.write(json.dumps(measured, indent=2))
+
+
+def _eval_users(
+    interactions: list[types.Artifact], tables: RecommenderTables, max_users: int
+) -> np.ndarray:
+    """Draws users of the eval split, as rows; any users where it has none."""
+    files = examples.split_files(interactions, features.EVAL)
+    spec = {features.USER_ID: tf.io.FixedLenFeature([], tf.string)}
+    rows = IdIndex(tables.user_ids).rows(np.unique(read_columns(files, spec)[features.USER_ID]))
+    rows = rows[rows >= 0] if (rows >= 0).any() else np.arange(len(tables.user_ids))
+    rng = np.random.default_rng(0)
+    return rng.permutation(rows)[:max_users]
+
+
+def _describe(tuned: Tuned) -> dict[str, Any]:
+    """Puts into JSON what was tried and what was chosen."""
+    return {
+        "num_leaves": tuned.index.num_leaves if tuned.index else 0,
+        "efforts": {
+            KIND_NAMES[kind]: effort and dataclasses.asdict(effort)
+            for kind, effort in tuned.efforts.items()
+        },
+        "exact_microseconds": tuned.exact_microseconds,
+        "curve": [
+            {**dataclasses.asdict(point), "kind": KIND_NAMES[point.kind]} for point in tuned.curve
+        ],
+    }
 
 
 def _answers(path: str, users: np.ndarray) -> tuple[np.ndarray, float]:
@@ -73,15 +111,10 @@ def _answers(path: str, users: np.ndarray) -> tuple[np.ndarray, float]:
       `[num_users, 10]` business ids and the seconds that the calls took after the first.
     """
     recommend = tf.saved_model.load(path).signatures["recommend"]
-    unset = {
-        "k": tf.constant([_K]),
-        "exclude_seen": tf.constant([False]),
-        "exclude_business_id": tf.constant([[""]]),
-        "category": tf.constant([""]),
-        "city": tf.constant([""]),
-    }
+    told = export.optional_inputs(path, "recommend") | {"k": np.array([TUNED_K], np.int32)}
+    inputs = {name: tf.constant(value) for name, value in told.items()}
     batches = [tf.constant(users[start : start + _BATCH]) for start in range(0, len(users), _BATCH)]
-    recommend(user_id=batches[0], **unset)
+    recommend(user_id=batches[0], **inputs)
     begin = time.perf_counter()
-    lists = [recommend(user_id=batch, **unset)["business_id"].numpy() for batch in batches]
+    lists = [recommend(user_id=batch, **inputs)["business_id"].numpy() for batch in batches]
     return np.concatenate(lists), time.perf_counter() - begin

@@ -73,8 +73,7 @@ class Executor(base_executor.BaseExecutor):
             users.ids,
             businesses.ids,
             seen=result.fitted.histories(users.num_rows),
-            categories=star.postings(features.BUSINESS_CATEGORIES),
-            cities=star.postings(features.BUSINESS_CITY),
+            places=star.places(),
         )
         model = artifact_utils.get_single_instance(output_dict["model"])
         export.save_exact(

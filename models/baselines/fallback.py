@@ -14,7 +14,9 @@ from models import export, features
 from models.baselines.boosted_trees import BoostedTrees
 from models.baselines.interface import BaselineData, InnerProducts
 from models.baselines.lists import WithPopularity
-from models.recommender import RECOMMEND_FEATURES, SIMILAR, Recommender, RecommenderTables
+from models.places import Places
+from models.recommender import RECOMMEND_FEATURES, SIMILAR, Recommender
+from models.recommender_tables import RecommenderTables
 from models.tree_ensemble import TreeEnsemble
 
 
@@ -42,6 +44,10 @@ class FallbackRecommender(Recommender):
         """
         super().__init__(tables, None, assets_dir)
         self._trees = trees
+        if trees is not None:
+            # What trees say of a pair is no inner product: nothing can be searched by it.
+            for key in ("min_stars", "retrieval_weight", "rating_weight"):
+                del self.optional_inputs[key]
 
     def signatures(self) -> dict:
         """Returns the signatures of a `Recommender`, but for those that embed something new."""
@@ -79,17 +85,17 @@ def build_tables(
     rates = rating.embeddings(*sizes) if rating is not None else nothing
     widths = lists[0].shape[1], rates[0].shape[1]
     # Where there are no lists, the best are those of the highest ratings.
-    counts = [1.0, 0.0] if retrieval is not None else [0.0, 1.0]
+    by_retrieval = retrieval is not None
     queries, candidates = (
         np.hstack(sides).astype(np.float32) for sides in zip(lists, rates, strict=True)
     )
-    no_posting: dict[bytes, np.ndarray] = {}
     return RecommenderTables(
         user_ids=data.users.ids,
         business_ids=data.businesses.ids,
         query_embeddings=queries,
         candidate_embeddings=candidates,
-        score_weights=np.repeat(counts, widths).astype(np.float32),
+        retrieval_weight=float(by_retrieval),
+        rating_weight=float(not by_retrieval),
         rating_dim=widths[1],
         seen=data.fitted.histories(sizes[0]),
         mean_stars=float(data.fitted.stars.mean()),
@@ -98,8 +104,7 @@ def build_tables(
         history_weights=np.zeros(sizes[1], np.float32),
         factor_ridge=np.zeros(0, np.float32),
         factor_weight=0.0,
-        categories=no_posting,
-        cities=no_posting,
+        places=Places.unknown(sizes[1]),
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from models import features
 from models.options import ModelOptions, TrainingOptions
+from models.places import Places
 from models.tables import Bag, EntityTable, Interactions
 
 # Values whose logarithms log(1 + x) are 0, 1, 2 and 3 times log 2.
@@ -157,8 +158,7 @@ class Planted:
       train: Interactions to learn from.
       eval: Interactions to choose on.
       test: Interactions to judge by.
-      categories: By category, the rows of its businesses.
-      cities: By city, the rows of its businesses.
+      places: Facts of the businesses.
     """
 
     users: EntityTable
@@ -167,8 +167,7 @@ class Planted:
     train: Interactions
     eval: Interactions
     test: Interactions
-    categories: dict
-    cities: dict
+    places: Places
 
 
 NUM_USERS, NUM_BUSINESSES, NUM_VISITS = 200, 100, 20
@@ -189,6 +188,31 @@ def _planted_interactions(rng, user_kinds, business_kinds) -> Interactions:
     stars = 3.2 + liking + user_bias[users] + business_bias[businesses]
     stars += rng.normal(scale=0.4, size=len(stars))
     return Interactions(users, businesses, np.clip(np.round(stars), 1, 5).astype(np.float32))
+
+
+def _planted_places(business_kinds) -> Places:
+    """Along the equator, a tenth of a degree apart; the first open early, the second late, …"""
+    every = np.arange(NUM_BUSINESSES)
+    locations = np.stack([np.zeros(NUM_BUSINESSES), every / 10], axis=1).astype(np.float32)
+    locations[-1] = np.nan
+    opening = np.full([NUM_BUSINESSES, 7], -1, np.int16)
+    closing = opening.copy()
+    opening[0::3, :5], closing[0::3, :5] = 480, 1_020  # Weekdays from 8:00 to 17:00.
+    opening[1::3, 4:], closing[1::3, 4:] = 1_200, 1_680  # Friday to Sunday from 20:00 to 4:00.
+    return Places(
+        names=np.array([b"The Place %d" % row for row in every], object),
+        categories={
+            b"Bars": np.flatnonzero(business_kinds == 0).astype(np.int32),
+            b"Tea & Cakes": np.flatnonzero(business_kinds == 1).astype(np.int32),
+        },
+        cities={
+            "Córdoba".encode(): np.flatnonzero(every % 3 == 0).astype(np.int32),
+            b"Reno": np.flatnonzero(every % 3 == 1).astype(np.int32),
+        },
+        locations_degrees=locations,
+        opening_minutes=opening,
+        closing_minutes=closing,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -232,14 +256,7 @@ def planted(user_graph) -> Planted:
         train=ratings[: -2 * tenth],
         eval=ratings[-2 * tenth : -tenth],
         test=ratings[-tenth:],
-        categories={
-            b"Bars": np.flatnonzero(business_kinds == 0).astype(np.int32),
-            b"Tea & Cakes": np.flatnonzero(business_kinds == 1).astype(np.int32),
-        },
-        cities={
-            "Córdoba".encode(): np.flatnonzero(every % 3 == 0).astype(np.int32),
-            b"Reno": np.flatnonzero(every % 3 == 1).astype(np.int32),
-        },
+        places=_planted_places(business_kinds),
     )
 
 
@@ -290,7 +307,7 @@ class Exported:
 
     Attributes:
       path: Folder of the SavedModel.
-      tables: `models.recommender.RecommenderTables`.
+      tables: `models.recommender_tables.RecommenderTables`.
     """
 
     path: str
@@ -307,8 +324,7 @@ def exact_export(planted, trained, user_graph, tmp_path_factory) -> Exported:
         planted.users.ids,
         planted.businesses.ids,
         seen=trained.fitted.histories(NUM_USERS),
-        categories=planted.categories,
-        cities=planted.cities,
+        places=planted.places,
     )
     path = str(tmp_path_factory.mktemp("exact") / "1")
     transform = user_graph.output.transform_features_layer()
@@ -334,20 +350,38 @@ class Oracle:
         """A user's embedding."""
         return self.tables.query_embeddings[self.user(name)].astype(np.float32)
 
-    def recommend(self, query, k=10, excluded=(), category="", city=""):
-        """Lists (business id, score, stars), best first."""
-        scores = self.tables.candidate_embeddings[:-1] @ (query * self.tables.score_weights)
+    def recommend(
+        self,
+        query,
+        k=10,
+        excluded=(),
+        category="",
+        city="",
+        among=None,
+        min_stars=0.0,
+        weights=None,
+        shortlist=0,
+    ):
+        """Lists (business id, score, stars), best first; `among` are the rows that may be found."""
+        weights = self.tables.score_weights if weights is None else self.tables.spread(*weights)
+        scores = self.tables.candidate_embeddings[:-1] @ (query * weights)
         keep = ~np.isin(np.arange(len(scores)), list(excluded))
+        if among is not None:
+            keep &= np.isin(np.arange(len(scores)), among)
+        keep &= [self.stars(query, row) >= min_stars for row in range(len(scores))]
         for wanted, postings in (
-            (category, self.tables.categories),
-            (city, self.tables.cities),
+            (category, self.tables.places.categories),
+            (city, self.tables.places.cities),
         ):
             if wanted:
                 keep &= np.isin(np.arange(len(scores)), postings.get(wanted.encode(), []))
-        rows = [row for row in np.argsort(-scores, kind="stable") if keep[row]][:k]
+        rows = [row for row in np.argsort(-scores, kind="stable") if keep[row]]
+        if shortlist:
+            rows = rows[: max(shortlist, k)]
+            rows = sorted(rows, key=lambda row: -self.stars(query, row))
         return [
             (self.tables.business_ids[row].decode(), scores[row], self.stars(query, row))
-            for row in rows
+            for row in rows[:k]
         ]
 
     def stars(self, query, row) -> float:

@@ -3,8 +3,9 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from models import export, features
+from models import export, features, filters
 from models.options import Objective
+from models.places import Places
 from models.query_encoder import USER_COVARIATES
 
 _SIGNATURES = {
@@ -13,10 +14,20 @@ _SIGNATURES = {
     "recommend_features",
     "rate",
     "similar",
+    "describe",
     "embed_query",
     "embed_candidate",
 }
-_FILTERS = {"k", "exclude_seen", "exclude_business_id", "category", "city"}
+_FILTERS = {
+    "k",
+    "exclude_seen",
+    "exclude_business_id",
+    *filters.DEFAULTS,
+    "min_stars",
+    "retrieval_weight",
+    "rating_weight",
+    "shortlist",
+}
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +72,14 @@ class TestSignatures:
             "exclude_business_id": [[b""]],
             "category": [b""],
             "city": [b""],
+            "open_at_minute": [-1],
+            "latitude_degrees": [0.0],
+            "longitude_degrees": [0.0],
+            "within_km": [0.0],
+            "min_stars": [0.0],
+            "retrieval_weight": [1.0],
+            "rating_weight": [0.0],
+            "shortlist": [0],
         }
         recorded = {
             name: tf.make_ndarray(value).tolist()
@@ -129,7 +148,11 @@ class TestBuildTables:
         options = model.options.model_copy(update={"objective": Objective(**objective)})
         monkeypatch.setattr(model, "options", options)
         tables = export.build_tables(
-            model, planted.users.ids, planted.businesses.ids, trained.fitted.histories(200), {}, {}
+            model,
+            planted.users.ids,
+            planted.businesses.ids,
+            trained.fitted.histories(200),
+            planted.places,
         )
         # A direction of 8 and popularity; an interaction of 4 and two biases.
         rating_dim = 6 + model.factors.factor_dim
@@ -140,9 +163,11 @@ class TestBuildTables:
 def _same(one, other):
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, Places):
+        return _same(vars(one), vars(other))
     if hasattr(one, "row_splits"):
         return _same(one.values, other.values) and _same(one.row_splits, other.row_splits)
-    return np.array_equal(one, other)
+    return np.array_equal(one, other, equal_nan=np.asarray(one).dtype.kind == "f")
 
 
 def test_tables_round_trip(exact_export):

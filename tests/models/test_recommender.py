@@ -6,7 +6,8 @@ import pytest
 from models import features
 from models.errors import InputError
 from models.query_encoder import USER_COVARIATES
-from models.recommender import DEFAULT_K, MAX_K, Recommender
+from models.recommender import Recommender
+from models.signature_inputs import DEFAULT_K, MAX_K
 
 _USERS = ["user-000", "user-057", "user-199", "nobody"]  # The third has no ratings.
 _PLACES = ["place-004", "place-031", "place-099", "nowhere"]  # The third has no ratings.
@@ -54,6 +55,56 @@ _REQUESTS = {
             "city": ["Reno", "", "Reno", ""],
         },
     ],
+    "Friday at 21:00": ["recommend", {"user_id": _USERS, "k": [100], "open_at_minute": [7020]}],
+    "Monday at 3:00": ["recommend", {"user_id": _USERS, "k": [100], "open_at_minute": [180]}],
+    "Tuesday at 3:00": ["recommend", {"user_id": _USERS, "k": [100], "open_at_minute": [1620]}],
+    "near": [
+        "recommend",
+        {
+            "user_id": _USERS,
+            "k": [100],
+            "latitude_degrees": [0.0],
+            "longitude_degrees": [3.0],
+            "within_km": [25.0],
+        },
+    ],
+    "everywhere": [
+        "recommend",
+        {"user_id": _USERS, "k": [100], "latitude_degrees": [90.0], "within_km": [50_000.0]},
+    ],
+    "four stars": ["recommend", {"user_id": _USERS, "k": [100], "min_stars": [4.0]}],
+    "four stars for some": [
+        "recommend",
+        {"user_id": _USERS, "k": [100], "min_stars": [4.0, 0.0, 1.0, 3.5]},
+    ],
+    "by stars": [
+        "recommend",
+        {"user_id": _USERS, "retrieval_weight": [0.0], "rating_weight": [1.0]},
+    ],
+    "by both": [
+        "recommend",
+        {"user_id": _USERS, "retrieval_weight": [0.5], "rating_weight": [2.0, 0.0, 1.0, 8.0]},
+    ],
+    "reranked": ["recommend", {"user_id": _USERS, "k": [3], "shortlist": [20]}],
+    "some reranked": [
+        "recommend",
+        {"user_id": _USERS, "k": [3, 5, 3, 200], "shortlist": [20, 0, 2, 50]},
+    ],
+    "rows that differ in everything": [
+        "recommend",
+        {
+            "user_id": _USERS,
+            "k": [20],
+            "category": ["Bars", "", "", "Tea & Cakes"],
+            "open_at_minute": [-1, 600, -1, -1],
+            "within_km": [0.0, 0.0, 30.0, 0.0],
+            "longitude_degrees": [0.0, 0.0, 3.0, 0.0],
+            "min_stars": [0.0, 0.0, 3.0, 0.0],
+            "exclude_seen": [True],
+            "shortlist": [0, 0, 0, 30],
+        },
+    ],
+    "describe": ["describe", {"business_id": _PLACES}],
     "all at once": [
         "recommend",
         {
@@ -133,6 +184,14 @@ _ERRORS = {
     "k of 0": ["recommend", {"user_id": _USERS, "k": [0]}],
     "k of 0 in one row": ["recommend", {"user_id": _USERS, "k": [3, 3, 0, 3]}],
     "k below 0": ["recommend_features", {"k": [-1]}],
+    "not a week's minute": ["recommend", {"user_id": _USERS, "open_at_minute": [10_080]}],
+    "beyond the pole": ["recommend", {"user_id": _USERS, "latitude_degrees": [90.5]}],
+    "beyond the date line": ["recommend", {"user_id": _USERS, "longitude_degrees": [-181.0]}],
+    "negative distance": ["recommend", {"user_id": _USERS, "within_km": [-1.0]}],
+    "six stars": ["recommend", {"user_id": _USERS, "min_stars": [6.0]}],
+    "no weight": ["recommend", {"user_id": _USERS, "retrieval_weight": [0.0]}],
+    "negative weight": ["recommend_features", {"rating_weight": [-0.5]}],
+    "negative shortlist": ["recommend", {"user_id": _USERS, "shortlist": [-1]}],
     "k too large": ["recommend", {"user_id": _USERS, "k": [MAX_K + 1]}],
     "similar, k of 0": ["similar", {"business_id": _PLACES, "k": [0]}],
     "more users than places": ["rate", {"user_id": _USERS, "business_id": _PLACES[:3]}],
@@ -262,6 +321,71 @@ class TestRecommend:
             _assert_list(found, expected, 10)
         assert [row[0] for row in lists[3]] == [""] * 10
 
+    @pytest.mark.parametrize(
+        ("request_", "rows"),
+        [
+            ("Friday at 21:00", np.arange(1, 100, 3)),  # Those of the evenings.
+            ("Monday at 3:00", np.arange(1, 100, 3)),  # They are open since Sunday.
+            ("Tuesday at 3:00", []),
+            # .1 degrees of the equator are 11.12 km: two places on either side of the thirtieth.
+            ("near", np.arange(28, 33)),
+            ("everywhere", np.arange(99)),  # Nobody knows where the last one is.
+        ],
+    )
+    def test_filters_keep_what_is_open_or_near(self, reply, oracle, request_, rows):
+        for user, found in zip(_USERS, reply.lists(request_), strict=True):
+            _assert_list(found, oracle.recommend(oracle.query(user), 100, among=rows), 100)
+
+    @pytest.mark.parametrize(
+        ("request_", "stars"),
+        [("four stars", [4.0] * 4), ("four stars for some", [4.0, 0.0, 1.0, 3.5])],
+    )
+    def test_what_is_predicted_fewer_stars_is_left_out(self, reply, oracle, request_, stars):
+        for user, least, found in zip(_USERS, stars, reply.lists(request_), strict=True):
+            expected = oracle.recommend(oracle.query(user), 100, min_stars=least)
+            assert (len(expected) < 100) == (least > 1)
+            _assert_list(found, expected, 100)
+
+    @pytest.mark.parametrize(
+        ("request_", "weights"),
+        [
+            ("by stars", [(0.0, 1.0)] * 4),
+            ("by both", [(0.5, 2.0), (0.5, 0.0), (0.5, 1.0), (0.5, 8.0)]),
+        ],
+    )
+    def test_weights_make_the_score(self, reply, oracle, request_, weights):
+        for user, both, found in zip(_USERS, weights, reply.lists(request_), strict=True):
+            _assert_list(found, oracle.recommend(oracle.query(user), weights=both), 10)
+
+    @pytest.mark.parametrize(
+        ("request_", "ks", "shortlists"),
+        [
+            ("reranked", [3] * 4, [20] * 4),
+            # A shortlist is never shorter than the list.
+            ("some reranked", [3, 5, 3, 200], [20, 0, 2, 50]),
+        ],
+    )
+    def test_a_shortlist_is_ranked_by_stars(self, reply, oracle, request_, ks, shortlists):
+        for user, k, shortlist, found in zip(
+            _USERS, ks, shortlists, reply.lists(request_), strict=True
+        ):
+            expected = oracle.recommend(oracle.query(user), k, shortlist=shortlist)
+            _assert_list(found, expected, k)
+
+    def test_rows_of_a_batch_keep_their_own_filters(self, reply, oracle, exact_export):
+        told = [
+            {"category": "Bars"},
+            {"among": np.arange(0, 99, 3)},  # Open at ten on a Monday.
+            {"among": np.arange(28, 33), "min_stars": 3.0},
+            {"category": "Tea & Cakes", "shortlist": 30},
+        ]
+        lists = reply.lists("rows that differ in everything")
+        for user, filters, found in zip(_USERS, told, lists, strict=True):
+            row = oracle.user(user)
+            seen = exact_export.tables.seen.row(row) if user != "nobody" else ()
+            expected = oracle.recommend(oracle.query(user), 20, seen, **filters)
+            _assert_list(found, expected, 20)
+
     def test_everything_at_once(self, reply, oracle, exact_export):
         for user, found in zip(_USERS, reply.lists("all at once"), strict=True):
             excluded = {4, 31}
@@ -364,6 +488,16 @@ class TestSimilar:
         assert len(everything - {""}) == 99
 
 
+class TestDescribe:
+    def test_places_are_named_and_located(self, reply):
+        answer = reply.answers["describe"]
+        assert answer["name"] == ["The Place 4", "The Place 31", "The Place 99", ""]
+        np.testing.assert_allclose(answer["latitude_degrees"], [0, 0, np.nan, np.nan])
+        np.testing.assert_allclose(
+            answer["longitude_degrees"], [0.4, 3.1, np.nan, np.nan], rtol=1e-6
+        )
+
+
 class TestEmbeddings:
     def test_queries_are_the_stored_ones(self, reply, oracle):
         expected = [oracle.query(user) for user in _USERS]
@@ -383,6 +517,17 @@ class TestErrors:
             ("k of 0 in one row", f"k must be from 1 to {MAX_K} in every row."),
             ("k below 0", f"k must be from 1 to {MAX_K} in every row."),
             ("k too large", f"k must be from 1 to {MAX_K} in every row."),
+            ("not a week's minute", "open_at_minute must be from 0 (where Monday begins) to 10079"),
+            ("beyond the pole", "latitude_degrees must be from -90 to 90."),
+            ("beyond the date line", "longitude_degrees must be from -180 to 180."),
+            ("negative distance", "within_km must be 0 (anywhere) or a distance over it."),
+            ("six stars", "min_stars must be from 0 to 5."),
+            (
+                "no weight",
+                "retrieval_weight and rating_weight must be finite, not below 0, and not",
+            ),
+            ("negative weight", "retrieval_weight and rating_weight must be finite, not below 0"),
+            ("negative shortlist", "shortlist must be from 0 (none) to"),
             ("similar, k of 0", f"k must be from 1 to {MAX_K} in every row."),
             ("more users than places", "rate takes as many business ids as user ids"),
             ("fewer stars than visits", "history_business_id and history_stars must have the same"),

@@ -5,13 +5,18 @@ import pytest
 import tensorflow as tf
 
 from models import export
+from models.filters import DEFAULTS, Filters
+from models.places import Places
 from models.recommender import Recommender
 from models.scann_index import (
     MAX_FETCHED,
-    ScannOptions,
-    ScannRecommender,
+    Effort,
+    ScannIndex,
+    ScannSearch,
     recall_against_exact,
+    recalls_against_exact,
 )
+from models.search import KINDS, NEIGHBOURS, PLAIN, WEIGHTED, ExactSearch, Request
 from models.tables import Bag
 
 _NUM_BUSINESSES = 1_500
@@ -25,6 +30,13 @@ _REQUESTS = {
     "unseen": ["recommend", {"user_id": _USERS, "exclude_seen": [True]}],
     "Bars": ["recommend", {"user_id": _USERS, "category": ["Bars"]}],
     "Reno": ["recommend", {"user_id": _USERS, "city": ["Reno"]}],
+    "Elko": ["recommend", {"user_id": _USERS, "city": ["Elko"]}],
+    "three stars": ["recommend", {"user_id": _USERS, "min_stars": [3.0]}],
+    "both weights": [
+        "recommend",
+        {"user_id": _USERS, "retrieval_weight": [2.0], "rating_weight": [0.5]},
+    ],
+    "reranked": ["recommend", {"user_id": _USERS, "k": [5], "shortlist": [60]}],
     "filters per row": ["recommend", {"user_id": _USERS, **_ROW_FILTERS}],
     "new": ["recommend_features", {}],
     "visits": [
@@ -59,8 +71,12 @@ def _grow(tables):
         business_bias=rng.normal(size=_NUM_BUSINESSES).astype(np.float32),
         taste=np.zeros([_NUM_BUSINESSES, tables.taste.shape[1]], np.float32),
         history_weights=rng.uniform(0, 1, _NUM_BUSINESSES).astype(np.float32),
-        categories={b"Bars": rows[::3], b"Tea": rows[1::3]},
-        cities={b"Reno": rows[::7]},
+        # Elko is so small that its businesses are scored one by one.
+        places=Places.unknown(
+            _NUM_BUSINESSES,
+            categories={b"Bars": rows[::3], b"Tea": rows[1::3]},
+            cities={b"Reno": rows[::7], b"Elko": rows[5::50]},
+        ),
     )
 
 
@@ -79,8 +95,13 @@ def reply(restored, grown, ask_fresh_process, tmp_path_factory):
     """What a fresh process answers that has imported ScaNN and nothing else of ours."""
     folder = tmp_path_factory.mktemp("scann")
     # ScaNN draws its partition anew at every build; a search of all of it does not depend on luck.
-    options = ScannOptions(num_leaves=75, num_leaves_to_search=75, num_reordering=400)
-    recommender = ScannRecommender(grown.tables, restored[1], str(folder), options)
+    index, effort = ScannIndex(grown.tables, num_leaves=75), Effort(75, 400)
+    recommender = Recommender(
+        grown.tables,
+        restored[1],
+        str(folder),
+        lambda exact: ScannSearch(exact, index, dict.fromkeys(KINDS, effort)),
+    )
     export.save(recommender, str(folder / "1"))
     return ask_fresh_process(str(folder / "1"), _REQUESTS, imports=["scann"])
 
@@ -142,17 +163,33 @@ class TestExport:
                 atol=1e-3,
             )
 
+    def test_few_matches_are_found_exactly(self, reply, grown):
+        for user, found in zip(_USERS, reply.lists("Elko"), strict=True):
+            _assert_equal(found, grown.recommend(grown.query(user), city="Elko"))
+
     @pytest.mark.parametrize(
-        ("request_", "category", "city"), [("Bars", "Bars", ""), ("Reno", "", "Reno")]
+        ("request_", "told"),
+        [
+            ("Bars", {"category": "Bars"}),
+            ("Reno", {"city": "Reno"}),
+            ("three stars", {"min_stars": 3.0}),
+            ("both weights", {"weights": (2.0, 0.5)}),
+            ("reranked", {"k": 5, "shortlist": 60}),
+        ],
     )
-    def test_filtered_lists_are_exact(self, reply, grown, request_, category, city):
-        for user, found in zip(_USERS, reply.lists(request_), strict=True):
-            _assert_equal(found, grown.recommend(grown.query(user), 10, (), category, city))
+    def test_lists_are_full_and_hold_nearly_all_of_the_best(self, reply, grown, request_, told):
+        found = _places(reply.lists(request_))
+        exact = [[row[0] for row in grown.recommend(grown.query(user), **told)] for user in _USERS]
+        assert recall_against_exact(np.array(found), np.array(exact)) > 0.98
 
     def test_filters_hold_for_each_row(self, reply, grown):
         lists = reply.lists("filters per row")
+        shares = []
         for user, category, found in zip(_USERS, _ROW_FILTERS["category"], lists, strict=True):
-            _assert_equal(found, grown.recommend(grown.query(user), 10, (), category))
+            expected = grown.recommend(grown.query(user), 10, (), category)
+            assert len([row for row in found if row[0]]) == len(expected)
+            shares += [row[0] in {e[0] for e in expected} for row in found if row[0]]
+        assert np.mean(shares) > 0.98
 
     def test_seen_businesses_are_left_out_and_lists_stay_full(self, reply, grown):
         found = reply.lists("unseen")
@@ -192,72 +229,145 @@ class TestExport:
         assert "k must be from 1 to" in reply.answers["k of 0"]["error"]
 
 
-class TestSmallCatalogue:
-    """With 100 businesses the index searches all of them: its lists are the exact ones."""
+def _catalogue(seed=0, num_businesses=1_200, dim=8, rating_dim=3):
+    """Draws candidates, and an exact search of them by filters that know one label."""
+    rng = np.random.default_rng(seed)
+    candidates = rng.normal(size=(num_businesses + 1, dim)).astype(np.float32)
+    rows = np.arange(num_businesses, dtype=np.int32)
+    places = Places.unknown(
+        num_businesses, {b"half": rows[::2], b"tenth": rows[::10], b"few": rows[:5]}
+    )
+    return ExactSearch(tf.Variable(candidates), rating_dim, Filters(places))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tables:
+    """What an index reads of an export's tables."""
+
+    candidate_embeddings: np.ndarray
+    retrieval_dim: int
+    retrieval_weight: float = 1.0
+    rating_weight: float = 0.0
+
+    def spread(self, retrieval, rating):
+        widths = [self.retrieval_dim, self.candidate_embeddings.shape[1] - self.retrieval_dim]
+        return np.repeat(np.float32([retrieval, rating]), widths)
+
+
+def _request(exact, queries, k, excluded=(), category=(), min_stars=-np.inf, kind=PLAIN):
+    batch = len(queries)
+    filters = {key: tf.fill([batch], value) for key, value in DEFAULTS.items()}
+    if category:
+        filters["category"] = tf.constant(category)
+    return Request(
+        kind=tf.constant(kind),
+        queries=tf.constant(queries),
+        rating_queries=tf.constant(queries[:, -exact.rating_dim :]),
+        k=tf.constant(k),
+        excluded=tf.ragged.constant(excluded or [[]] * batch, tf.int32, ragged_rank=1),
+        filters=filters,
+        min_stars=tf.fill([batch], min_stars),
+    )
+
+
+class TestSearch:
+    """A search of all partitions that reorders everything is exact: lists must be the same."""
 
     @pytest.fixture(scope="class")
-    def pair(self, restored, tmp_path_factory):
-        tables, encoder = restored
-        folder = str(tmp_path_factory.mktemp("assets"))
-        options = ScannOptions.for_catalogue(len(tables.business_ids))
-        return (
-            Recommender(tables, encoder, folder),
-            ScannRecommender(tables, encoder, folder, options),
-        )
+    def pair(self):
+        exact = _catalogue()
+        tables = _Tables(exact.candidates.numpy(), retrieval_dim=5)
+        index = ScannIndex(tables, num_leaves=20)
+        return exact, ScannSearch(exact, index, dict.fromkeys(KINDS, Effort(20, 1_200)))
 
-    @pytest.mark.parametrize("k", [1, 10, 100, 103])
+    @pytest.mark.parametrize("k", [1, 10, 100, 600, 1_203])
     @pytest.mark.parametrize(
-        "excluded", [[[], [], []], [[3], [7, 8, 9], []], [[5] * 40, [], list(range(100))]]
-    )
-    def test_search_equals_exact_search(self, pair, k, excluded):
-        exact, approximate = pair
-        queries = exact.tables.query_embeddings[[0, 5, 9]].astype(np.float32)
-        queries = tf.constant(queries * exact.tables.score_weights)
-        excluded = tf.ragged.constant(excluded, tf.int32, ragged_rank=1)
-        anything = tf.constant(["", "", ""])
-        (rows, scores), (expected_rows, expected_scores) = (
-            recommender.search(queries, tf.constant(k), excluded, anything, anything)
-            for recommender in (approximate, exact)
-        )
-        np.testing.assert_array_equal(rows, expected_rows)
-        np.testing.assert_allclose(scores, expected_scores, rtol=1e-4, atol=1e-4)
-
-    def test_more_exclusions_than_a_search_fetches_are_answered_exactly(self, pair):
-        exact, approximate = pair
-        query = exact.tables.query_embeddings[:1].astype(np.float32) * exact.tables.score_weights
-        most = [[row % 90 for row in range(MAX_FETCHED + 1)]]
-        arguments = (
-            tf.constant(query),
-            tf.constant(12),
-            tf.ragged.constant(most, tf.int32),
-            tf.constant([""]),
-            tf.constant([""]),
-        )
-        rows, scores = approximate.search(*arguments)
-        expected_rows, expected_scores = exact.search(*arguments)
-        np.testing.assert_array_equal(rows, expected_rows)
-        np.testing.assert_allclose(scores, expected_scores, rtol=1e-4)
-        assert sorted(rows.numpy()[0]) == [*range(90, 100), 100, 100]
-
-
-class TestOptions:
-    @pytest.mark.parametrize(
-        ("num_businesses", "leaves", "searched"),
+        "told",
         [
-            (1, 1, 1),  # 1 // 16 = 0
-            (100, 6, 2),  # 100 // 16 = 6 < 4·10
-            (10_000, 400, 100),  # 4·100 < 625
-            (150_000, 1_549, 388),  # 4·387.3
+            {},
+            {"excluded": [[3], [7, 8, 9], []]},
+            {"excluded": [[5] * 40, [], list(range(100))]},
+            {"excluded": [list(range(MAX_FETCHED + 1)), [], []]},
+            {"category": ["half"] * 3},
+            {"category": ["tenth", "", "half"], "excluded": [[0, 10], [], [2]]},
+            {"category": ["few"] * 3},
+            {"category": ["nothing", "few", ""]},
+            {"min_stars": 0.5},
+            {"min_stars": 1e6},
+            {"kind": WEIGHTED},
+            {"kind": NEIGHBOURS, "category": ["half"] * 3, "min_stars": 0.0},
         ],
     )
-    def test_options_follow_the_size_of_the_catalogue(self, num_businesses, leaves, searched):
-        options = ScannOptions.for_catalogue(num_businesses)
-        assert (options.num_leaves, options.num_leaves_to_search) == (leaves, searched)
-        assert options.num_reordering >= 10
+    def test_equals_exact_search(self, pair, k, told):
+        exact, approximate = pair
+        queries = np.random.default_rng(1).normal(size=(3, 8)).astype(np.float32)
+        request = _request(exact, queries, k, **told)
+        (rows, scores), (expected_rows, expected_scores) = (
+            search.find(request) for search in (approximate, exact)
+        )
+        np.testing.assert_allclose(scores, expected_scores, rtol=1e-4, atol=1e-4)
+        np.testing.assert_array_equal(rows, expected_rows)
+
+    def test_exact_search_equals_sorting_all_scores(self, pair):
+        exact, _ = pair
+        queries = np.random.default_rng(2).normal(size=(2, 8)).astype(np.float32)
+        request = _request(
+            exact, queries, 50, excluded=[[4, 0], []], category=["half"] * 2, min_stars=0.2
+        )
+        rows, scores = exact.find(request)
+        candidates = exact.candidates.numpy()[:-1]
+        for row in range(2):
+            allowed = set(range(0, 1_200, 2)) - ({4, 0} if row == 0 else set())
+            stars = candidates[:, -3:] @ queries[row, -3:]
+            allowed &= set(np.flatnonzero(stars >= 0.2))
+            everything = candidates @ queries[row]
+            expected = sorted(allowed, key=lambda place: -everything[place])[:50]
+            assert rows[row].numpy().tolist() == expected
+            np.testing.assert_allclose(scores[row], everything[expected], rtol=1e-5, atol=1e-6)
+
+    def test_a_kind_without_effort_is_answered_exactly(self):
+        exact = _catalogue()
+        index = ScannIndex(_Tables(exact.candidates.numpy(), retrieval_dim=5), num_leaves=60)
+        lazy = ScannSearch(exact, index, {PLAIN: Effort(1, 10), WEIGHTED: None})
+        queries = np.random.default_rng(3).normal(size=(40, 8)).astype(np.float32)
+        found = {
+            kind: lazy.find(_request(exact, queries, 10, kind=kind))[0].numpy() for kind in KINDS
+        }
+        expected = exact.find(_request(exact, queries, 10))[0].numpy()
+        np.testing.assert_array_equal(found[WEIGHTED], expected)
+        np.testing.assert_array_equal(found[NEIGHBOURS], expected)
+        assert recall_against_exact(found[PLAIN], expected) < 0.9
+
+
+class TestIndex:
+    def test_weights_hold_without_a_rebuild(self):
+        """What does not count by default is scaled, which leaves inner products as they are."""
+        exact = _catalogue(dim=12, rating_dim=6)
+        candidates = exact.candidates.numpy()
+        candidates[:, 3] = 1.0  # The same everywhere: not indexed.
+        tables = _Tables(candidates, retrieval_dim=6)
+        index = ScannIndex(tables, num_leaves=20)
+        assert 3 not in index.columns
+        assert len(index.columns) == 11
+        rng = np.random.default_rng(5)
+        for weights in ((1.0, 0.0), (1.0, 3.0), (0.0, 1.0)):
+            queries = rng.normal(size=(30, 12)).astype(np.float32) * tables.spread(*weights)
+            found = index.find(index.queries(queries), 10, Effort(20, 1_200)).numpy()
+            expected = np.argsort(-queries @ candidates[:-1].T, axis=1)[:, :10]
+            np.testing.assert_array_equal(found, expected)
+
+    def test_a_block_of_no_variance_is_left_out(self):
+        candidates = np.random.default_rng(0).normal(size=(1_201, 6)).astype(np.float32)
+        candidates[:, 4:] = 2.0
+        index = ScannIndex(_Tables(candidates, retrieval_dim=4), num_leaves=20)
+        assert index.columns.tolist() == [0, 1, 2, 3]
+        assert index.query_scales.tolist() == [1.0] * 4
 
 
 def test_recall_by_hand():
     # Two of three, in any order, and none of three.
     found = np.array([[4, 9, 1], [7, 8, 9]])
-    assert recall_against_exact(found, np.array([[1, 2, 4], [1, 2, 3]])) == pytest.approx(2 / 6)
+    truth = np.array([[1, 2, 4], [1, 2, 3]])
+    assert recalls_against_exact(found, truth).tolist() == pytest.approx([2 / 3, 0])
+    assert recall_against_exact(found, truth) == pytest.approx(2 / 6)
     assert recall_against_exact(found, found) == 1.0

@@ -36,7 +36,7 @@ class Planted:
         keep = np.ones(len(scores), bool)
         if exclude_seen and user < len(tables.user_ids):
             keep[tables.seen.row(user)] = False
-        for wanted, labels in ((category, tables.categories), (city, tables.cities)):
+        for wanted, labels in ((category, tables.places.categories), (city, tables.places.cities)):
             if wanted:
                 keep &= np.isin(np.arange(len(scores)), labels.get(wanted.encode(), []))
         ids = [i.decode() for i in tables.business_ids]
@@ -57,7 +57,8 @@ class Planted:
 
 def make_tables(num_businesses: int):
     """Draws fixed embeddings; ratings are spread over the whole range of stars and beyond."""
-    from models.recommender import RecommenderTables
+    from models.places import Places
+    from models.recommender_tables import RecommenderTables
     from models.tables import Bag
 
     rng = np.random.default_rng(7)
@@ -81,7 +82,8 @@ def make_tables(num_businesses: int):
         business_ids=np.array([b"place-%04d" % i for i in range(num_businesses)], object),
         query_embeddings=queries.astype(np.float16),
         candidate_embeddings=candidates,
-        score_weights=np.array([1.0] * (DIRECTION_DIM + 1) + [0.0] * RATING_DIM, np.float32),
+        retrieval_weight=1.0,
+        rating_weight=0.0,
         rating_dim=RATING_DIM,
         seen=Bag.from_pairs(
             rows, rng.integers(num_businesses, size=len(rows)).astype(np.int32), NUM_USERS
@@ -92,8 +94,11 @@ def make_tables(num_businesses: int):
         history_weights=rng.uniform(0.1, 1.0, size=num_businesses).astype(np.float32),
         factor_ridge=np.zeros(0, np.float32),
         factor_weight=0.0,
-        categories={c: businesses[i::4].astype(np.int32) for i, c in enumerate(CATEGORIES)},
-        cities={c: businesses[i::2].astype(np.int32) for i, c in enumerate(CITIES)},
+        places=Places.unknown(
+            num_businesses,
+            categories={c: businesses[i::4].astype(np.int32) for i, c in enumerate(CATEGORIES)},
+            cities={c: businesses[i::2].astype(np.int32) for i, c in enumerate(CITIES)},
+        ),
     )
 
 
@@ -140,13 +145,17 @@ def build_export(root, num_businesses: int, approximate: bool, version: int = 3)
     assets = root / "assets"
     assets.mkdir(parents=True)
     model = root / "serving" / ("t2rec_scann" if approximate else "t2rec")
+    make_search = None
     if approximate:
-        from models.scann_index import ScannOptions, ScannRecommender
+        from models.scann_index import Effort, ScannIndex, ScannSearch
+        from models.search import KINDS
 
-        options = ScannOptions(num_leaves=20, num_leaves_to_search=20, num_reordering=1_200)
-        recommender = ScannRecommender(tables, make_encoder(), str(assets), options)
-    else:
-        recommender = Recommender(tables, make_encoder(), str(assets))
+        index, effort = ScannIndex(tables, num_leaves=20), Effort(20, 1_200)
+
+        def make_search(exact):
+            return ScannSearch(exact, index, dict.fromkeys(KINDS, effort))
+
+    recommender = Recommender(tables, make_encoder(), str(assets), make_search)
     export.save(recommender, str(model / str(version)))
     return Planted(str(root), str(model), tables)
 

@@ -1,0 +1,232 @@
+"""Tunes the ScaNN index: the least time that reaches a recall, measured on real queries."""
+
+import dataclasses
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from models import metrics
+from models.recommender import Recommender
+from models.recommender_tables import RecommenderTables
+from models.scann_index import (
+    MIN_BUSINESSES,
+    TUNED_K,
+    Effort,
+    ScannIndex,
+    ScannSearch,
+    recalls_against_exact,
+)
+from models.search import NEIGHBOURS, PLAIN, WEIGHTED
+
+# Queries that are answered in one call, as a server's batches are.
+_BATCH = 64
+# Partitions tried, as multiples of the root of the catalogue's size.
+_LEAVES = (1.0, 2.0, 4.0)
+# Shares of the partitions that a query looks into; and candidates reordered.
+_SEARCHED = tuple(2.0**-power for power in range(7, -1, -1))
+_REORDERED = (20, 50, 100, 200, 400)
+# Of requests with weights of their own: what the rating block adds to the spread of scores,
+# relative to the retrieval block.
+_MIXTURES = (0.1, 1.0, 10.0)
+# Standard errors that a recall must be over its target on the queries that it is chosen on.
+_MARGIN = 1.0
+
+_LOG = logging.getLogger("t2rec")
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """A point of the curve of recall against time.
+
+    Attributes:
+      kind: Kind of request: `models.search.KINDS`.
+      num_leaves: Partitions of the index.
+      effort: How hard a search tries.
+      recall: Share of the true `TUNED_K` neighbours found; of several sets of queries, the least.
+      error: Its standard error.
+      microseconds: CPU time a query, in batches of 64.
+    """
+
+    kind: int
+    num_leaves: int
+    effort: Effort
+    recall: float
+    error: float
+    microseconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuned:
+    """An index and how to search it.
+
+    Attributes:
+      index: The index; None where exact search is as fast for requests of the usual kind.
+      efforts: By kind of request, how hard to try; None for exact search.
+      curve: All that was measured, on the queries that the choice was made on.
+      exact_microseconds: CPU time of an exact search of the usual kind, a query.
+    """
+
+    index: ScannIndex | None
+    efforts: Mapping[int, Effort | None]
+    curve: Sequence[Point]
+    exact_microseconds: float
+
+    def recommender(
+        self, tables: RecommenderTables, encoder: tf.Module, assets_dir: str
+    ) -> Recommender:
+        """Builds the module to export: over the index, or over exact search.
+
+        Args:
+          tables: Those that the index was tuned on.
+          encoder: See `Recommender`.
+          assets_dir: Likewise.
+        """
+        index = self.index
+        if index is None:
+            return Recommender(tables, encoder, assets_dir)
+        return Recommender(
+            tables, encoder, assets_dir, lambda exact: ScannSearch(exact, index, self.efforts)
+        )
+
+
+def tune(tables: RecommenderTables, queries: np.ndarray, target_recall: float) -> Tuned:
+    """Chooses a partition by requests of the usual kind, then an effort for each kind.
+
+    Args:
+      tables: Whose candidates.
+      queries: `[num_queries, dim]` float32 array of real query embeddings, without weights. What
+        is reported of the index is to be measured on others.
+      target_recall: Share of the true `TUNED_K` neighbours to be found.
+    """
+    num_businesses = len(tables.business_ids)
+    if num_businesses < MIN_BUSINESSES or not len(queries):
+        _LOG.info("exact search: %d businesses are too few for an index", num_businesses)
+        return Tuned(None, {}, (), 0.0)
+    asked = query_sets(tables, queries)
+    truths = {kind: [_true_neighbours(tables, q) for q in sets] for kind, sets in asked.items()}
+    exact_microseconds = _exact_microseconds(tables, asked[PLAIN][0])
+
+    def curve(index: ScannIndex, kind: int) -> list[Point]:
+        points = measure(index, kind, asked[kind], truths[kind])
+        return [point for point in points if point.microseconds < exact_microseconds]
+
+    best: tuple[ScannIndex, Point] | None = None
+    points = []
+    for share in _LEAVES:
+        num_leaves = max(1, min(num_businesses // 16, round(share * num_businesses**0.5)))
+        index = ScannIndex(tables, num_leaves)
+        points += (measured := curve(index, PLAIN))
+        cheapest = _cheapest(measured, target_recall)
+        if cheapest and (best is None or cheapest.microseconds < best[1].microseconds):
+            best = index, cheapest
+    if best is None:
+        _LOG.info("exact search: no index is faster at a recall of %g", target_recall)
+        return Tuned(None, {}, points, exact_microseconds)
+    index, cheapest = best
+    efforts: dict[int, Effort | None] = {PLAIN: cheapest.effort}
+    for kind in (WEIGHTED, NEIGHBOURS):
+        points += (measured := curve(index, kind))
+        found = _cheapest(measured, target_recall)
+        efforts[kind] = found.effort if found else None
+    return Tuned(index, efforts, points, exact_microseconds)
+
+
+def query_sets(tables: RecommenderTables, queries: np.ndarray) -> dict[int, list[np.ndarray]]:
+    """Makes the queries of each kind of request.
+
+    Args:
+      tables: Whose candidates.
+      queries: `[num_queries, dim]` float32 array, without weights.
+
+    Returns:
+      By kind, sets of `[num_queries, dim]` float32 arrays, weights applied.
+    """
+    candidates = tables.candidate_embeddings[:-1]
+    cut = tables.retrieval_dim
+    sample = queries[:_BATCH]
+    spreads = [
+        float((sample[:, block] @ candidates[:, block].T).std(axis=1).mean())
+        for block in (slice(cut), slice(cut, None))
+    ]
+    weighted = [tables.spread(0.0, 1.0), tables.spread(1.0, 0.0)]
+    if all(spreads):
+        weighted += [tables.spread(1.0, share * spreads[0] / spreads[1]) for share in _MIXTURES]
+    rows = np.random.default_rng(0).integers(len(candidates), size=len(queries))
+    directions = np.zeros_like(queries)
+    directions[:, : cut - 1] = candidates[rows, : cut - 1]
+    return {
+        PLAIN: [queries * tables.score_weights],
+        WEIGHTED: [queries * weights for weights in weighted],
+        NEIGHBOURS: [directions],
+    }
+
+
+def measure(
+    index: ScannIndex, kind: int, sets: Sequence[np.ndarray], truths: Sequence[np.ndarray]
+) -> Iterator[Point]:
+    """Measures the curve of one kind of request, and stops where more effort finds no more.
+
+    Args:
+      index: The index.
+      kind: Kind of request.
+      sets: Sets of `[num_queries, dim]` weighted queries.
+      truths: By set, `[num_queries, TUNED_K]` rows of the true neighbours.
+    """
+    for share in _SEARCHED:
+        leaves = max(1, round(share * index.num_leaves))
+        reached = 0.0
+        for reordered in _REORDERED:
+            effort = Effort(leaves, reordered)
+            recalls, seconds = [], 0.0
+            for queries, truth in zip(sets, truths, strict=True):
+                found, spent = _timed(index, effort, queries)
+                recalls.append(recalls_against_exact(found, truth))
+                seconds += spent
+            worst = min(recalls, key=np.mean)
+            num_queries = sum(map(len, sets))
+            yield Point(
+                kind=kind,
+                num_leaves=index.num_leaves,
+                effort=effort,
+                recall=float(worst.mean()),
+                error=float(worst.std() / len(worst) ** 0.5),
+                microseconds=1e6 * seconds / num_queries,
+            )
+            if worst.mean() <= reached + 1e-4:
+                break
+            reached = float(worst.mean())
+
+
+def _cheapest(points: Sequence[Point], target_recall: float) -> Point | None:
+    good = [p for p in points if p.recall - _MARGIN * p.error >= target_recall]
+    return min(good, key=lambda point: point.microseconds, default=None)
+
+
+def _true_neighbours(tables: RecommenderTables, queries: np.ndarray) -> np.ndarray:
+    return metrics.top_k(queries, tables.candidate_embeddings[:-1], TUNED_K)
+
+
+def _timed(index: ScannIndex, effort: Effort, queries: np.ndarray) -> tuple[np.ndarray, float]:
+    """Searches in batches; returns all rows and the CPU seconds that it took."""
+    batches = [
+        index.queries(queries[start : start + _BATCH]) for start in range(0, len(queries), _BATCH)
+    ]
+    begin = time.process_time()
+    found = [index.find(batch, TUNED_K, effort) for batch in batches]
+    seconds = time.process_time() - begin
+    return np.concatenate([rows.numpy() for rows in found]), seconds
+
+
+def _exact_microseconds(tables: RecommenderTables, queries: np.ndarray) -> float:
+    """Times what an export's exact search does, a query of some batches, at its best."""
+    candidates = tf.constant(tables.candidate_embeddings[:-1])
+    seconds = []
+    for start in range(0, min(len(queries), 4 * _BATCH), _BATCH):
+        batch = tf.constant(queries[start : start + _BATCH])
+        begin = time.process_time()
+        tf.math.top_k(tf.matmul(batch, candidates, transpose_b=True), TUNED_K)
+        seconds.append((time.process_time() - begin) / len(batch))
+    return 1e6 * min(seconds)

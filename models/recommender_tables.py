@@ -1,0 +1,73 @@
+"""The data of an export: ids, embeddings, and what is known of users and businesses."""
+
+import dataclasses
+
+import numpy as np
+
+from models.places import Places
+from models.tables import Bag
+
+
+@dataclasses.dataclass(frozen=True)
+class RecommenderTables:
+    """Everything of an export that is not a function.
+
+    Attributes:
+      user_ids: `[num_users]` array of `bytes`.
+      business_ids: `[num_businesses]` array of `bytes`: the catalogue.
+      query_embeddings: `[num_users + 1, dim]` float16 array; the last row is a new user's.
+      candidate_embeddings: `[num_businesses + 1, dim]` float32 array; the last row is that of a
+        business of which nothing is known.
+      retrieval_weight: What the retrieval block counts in a list's score, unless a request says
+        otherwise.
+      rating_weight: What the rating block counts there, likewise.
+      rating_dim: Trailing coordinates, those of the rating block.
+      seen: By user, the rows of the businesses that they rated in training.
+      mean_stars: Mean training rating, in stars.
+      business_bias: `[num_businesses]` float32 array, in stars.
+      taste: `[num_businesses, business_dim]` float32 array: `models.taste`.
+      history_weights: `[num_businesses]` float32 array: what each weighs in a history.
+      factor_ridge: `[factor_dim]` float32 array: `models.factors`; the factors of a business are
+        the first coordinates of its rating block.
+      factor_weight: What a user's factors count.
+      places: What requests filter by.
+    """
+
+    user_ids: np.ndarray
+    business_ids: np.ndarray
+    query_embeddings: np.ndarray
+    candidate_embeddings: np.ndarray
+    retrieval_weight: float
+    rating_weight: float
+    rating_dim: int
+    seen: Bag
+    mean_stars: float
+    business_bias: np.ndarray
+    taste: np.ndarray
+    history_weights: np.ndarray
+    factor_ridge: np.ndarray
+    factor_weight: float
+    places: Places
+
+    @property
+    def retrieval_dim(self) -> int:
+        """Leading coordinates: a direction and one for popularity."""
+        return self.candidate_embeddings.shape[1] - self.rating_dim
+
+    @property
+    def score_weights(self) -> np.ndarray:
+        """`[dim]` float32 array: what each coordinate counts in a list's score by default."""
+        return self.spread(self.retrieval_weight, self.rating_weight)
+
+    def spread(self, retrieval_weight: float, rating_weight: float) -> np.ndarray:
+        """Spreads weights of the two blocks over their coordinates.
+
+        Args:
+          retrieval_weight: What the retrieval block counts.
+          rating_weight: What the rating block counts.
+
+        Returns:
+          `[dim]` float32 array.
+        """
+        weights = np.array([retrieval_weight, rating_weight], np.float32)
+        return np.repeat(weights, [self.retrieval_dim, self.rating_dim])

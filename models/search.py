@@ -1,0 +1,217 @@
+"""Exact search: the best businesses of a request, filters and exclusions applied."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+from models.filters import Filters, is_in
+
+# Up to this share of the catalogue, the rows that pass a filter are scored alone; beyond it,
+# copying them together costs more than scoring all.
+_NARROW = 0.25
+
+
+# Kinds of requests, by the weights of their queries: an index is tuned for each.
+PLAIN = 0  # Those that the model was exported with.
+WEIGHTED = 1  # A request's own.
+NEIGHBOURS = 2  # A business's direction in the place of a query.
+KINDS = (PLAIN, WEIGHTED, NEIGHBOURS)
+KIND_NAMES = {PLAIN: "plain", WEIGHTED: "weighted", NEIGHBOURS: "neighbours"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What a search is asked for.
+
+    Attributes:
+      kind: Int32 scalar: one of `KINDS`.
+      queries: `[batch, dim]` float32 tensor, weights applied: its inner product with a candidate
+        embedding is the score.
+      rating_queries: `[batch, rating_dim]` float32 tensor: whose inner product with a candidate's
+        rating block is the predicted stars.
+      k: Int32 scalar: length of the lists.
+      excluded: `[batch, None]` int32 ragged tensor of rows to leave out.
+      filters: By the names of `models.filters.DEFAULTS`, `[batch]` tensors.
+      min_stars: `[batch]` float32 tensor: the least predicted stars of a list; -inf for any.
+    """
+
+    kind: tf.Tensor
+    queries: tf.Tensor
+    rating_queries: tf.Tensor
+    k: tf.Tensor
+    excluded: tf.RaggedTensor
+    filters: Mapping[str, tf.Tensor]
+    min_stars: tf.Tensor
+
+    def asks_for_stars(self) -> tf.Tensor:
+        """Tells whether any row sets a least rating, a bool scalar."""
+        return tf.reduce_any(tf.math.is_finite(self.min_stars))
+
+    def row(self, index: tf.Tensor) -> "Request":
+        """Returns the request of one row, a batch of 1."""
+
+        def one(values):
+            return values[index : index + 1]
+
+        return Request(
+            kind=self.kind,
+            queries=one(self.queries),
+            rating_queries=one(self.rating_queries),
+            k=self.k,
+            excluded=one(self.excluded),
+            filters={key: one(values) for key, values in self.filters.items()},
+            min_stars=one(self.min_stars),
+        )
+
+
+# `[batch, k]` int32 rows and float32 scores, best first; where businesses run out the row is the
+# number of businesses and the score -inf.
+Found = tuple[tf.Tensor, tf.Tensor]
+
+
+class ExactSearch:
+    """Scores every business that a request lets through."""
+
+    def __init__(self, candidates: tf.Variable, rating_dim: int, filters: Filters):
+        """Joins what is searched.
+
+        Args:
+          candidates: `[num_businesses + 1, dim]` float32; the last row is no business.
+          rating_dim: Trailing coordinates, those of the rating block.
+          filters: Of the same businesses.
+        """
+        self.num_businesses = candidates.shape[0] - 1
+        self.candidates = candidates
+        self.rating_dim = rating_dim
+        self.filters = filters
+
+    def find(self, request: Request) -> Found:
+        """Finds the best businesses.
+
+        Args:
+          request: What is asked for.
+        """
+        return by_filter(
+            request,
+            self.filters,
+            unfiltered=lambda: self.among(request, None),
+            filtered=self.among,
+        )
+
+    def among(self, request: Request, allowed: tf.Tensor | None) -> Found:
+        """Finds the best of some businesses.
+
+        Args:
+          request: What is asked for; its filters are not looked at.
+          allowed: `[num_rows]` int32 tensor of rows, sorted; None for all.
+        """
+        columns, candidates, barred = self._columns(allowed)
+        scores = tf.matmul(request.queries, candidates, transpose_b=True)
+        if barred is not None:
+            scores = tf.where(barred, float("-inf"), scores)
+        scores = tf.cond(
+            request.asks_for_stars(),
+            lambda: tf.where(
+                tf.matmul(
+                    request.rating_queries, candidates[:, -self.rating_dim :], transpose_b=True
+                )
+                >= request.min_stars[:, None],
+                scores,
+                float("-inf"),
+            ),
+            lambda: scores,
+        )
+        scores = _leave_out(scores, columns, request.excluded)
+        found = tf.math.top_k(scores, tf.minimum(request.k, tf.size(columns)))
+        rows = tf.gather(columns, found.indices)
+        return fill_up(rows, found.values, request.k, self.num_businesses)
+
+    def _columns(self, allowed: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+        """Chooses what to score: rows, their embeddings, and which of them are barred all the same.
+
+        Returns:
+          `[width]` int32, `[width, dim]` float32 and `[width]` bool tensors; None for no bars.
+        """
+        rows = tf.range(self.num_businesses, dtype=tf.int32)
+        everything = self.candidates[: self.num_businesses]
+        if allowed is None:
+            return rows, everything, None
+
+        def masked() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            free = tf.zeros_like(allowed, tf.bool)
+            barred = tf.ones_like(rows, tf.bool)
+            return rows, everything, tf.tensor_scatter_nd_update(barred, allowed[:, None], free)
+
+        def gathered() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            return allowed, tf.gather(self.candidates, allowed), tf.zeros_like(allowed, tf.bool)
+
+        is_narrow = tf.size(allowed) <= int(_NARROW * self.num_businesses)
+        columns, candidates, barred = tf.cond(is_narrow, gathered, masked)
+        return columns, tf.ensure_shape(candidates, [None, self.candidates.shape[1]]), barred
+
+
+def by_filter(
+    request: Request,
+    filters: Filters,
+    unfiltered: Callable[[], Found],
+    filtered: Callable[[Request, tf.Tensor], Found],
+) -> Found:
+    """Answers a batch, of which all or some or none of the rows filter.
+
+    Rows that share a filter, as those of one request do, are answered together.
+
+    Args:
+      request: What is asked for.
+      filters: Finds the rows that pass.
+      unfiltered: Answers the request where nobody filters.
+      filtered: Answers a request whose rows share a filter, given the rows that pass.
+    """
+    asked = tf.reduce_any(filters.asked(request.filters))
+    shared = tf.reduce_all([
+        tf.reduce_all(values == values[:1]) for values in request.filters.values()
+    ])
+
+    def answer(part: Request) -> Found:
+        one = {key: values[0] for key, values in part.filters.items()}
+        rows, scores = filtered(part, filters.rows(one))
+        return tf.ensure_shape(rows, [None, None]), tf.ensure_shape(scores, [None, None])
+
+    def one_by_one() -> Found:
+        rows, scores = tf.map_fn(
+            lambda index: [part[0] for part in answer(request.row(index))],
+            tf.range(tf.shape(request.queries)[0]),
+            fn_output_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([None])],
+        )
+        return rows, scores
+
+    rows, scores = tf.cond(
+        asked, lambda: tf.cond(shared, lambda: answer(request), one_by_one), unfiltered
+    )
+    return tf.ensure_shape(rows, [None, None]), tf.ensure_shape(scores, [None, None])
+
+
+def fill_up(rows: tf.Tensor, scores: tf.Tensor, k: tf.Tensor, no_row: int) -> Found:
+    """Makes lists k long, and marks what is not found.
+
+    Args:
+      rows: `[batch, width]` int32 tensor, at most k wide.
+      scores: `[batch, width]` float32 tensor; not finite where there is nothing.
+      k: Int32 scalar.
+      no_row: What stands for no business.
+    """
+    padding = [[0, 0], [0, tf.maximum(k - tf.shape(rows)[1], 0)]]
+    rows = tf.pad(rows, padding)
+    scores = tf.pad(scores, padding, constant_values=float("-inf"))
+    found = tf.math.is_finite(scores)
+    return tf.where(found, rows, no_row), tf.where(found, scores, float("-inf"))
+
+
+def _leave_out(scores: tf.Tensor, columns: tf.Tensor, excluded: tf.RaggedTensor) -> tf.Tensor:
+    """Sets the scores of excluded rows to -inf, as far as they are among the columns."""
+    values = excluded.values
+    places = tf.searchsorted(columns, values)
+    queries = tf.cast(excluded.value_rowids(), tf.int32)
+    cells = tf.boolean_mask(tf.stack([queries, places], axis=1), is_in(values, columns))
+    lowest = tf.fill(tf.shape(cells)[:1], float("-inf"))
+    return tf.tensor_scatter_nd_update(scores, cells, lowest)

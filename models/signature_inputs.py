@@ -1,0 +1,136 @@
+"""Inputs of signatures: optional ones with recorded defaults, one row that stands for all."""
+
+import inspect
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+from models import filters
+from models.features import MAX_STARS
+
+DEFAULT_K = 10
+MAX_K = 10_000  # A list is an allocation, and k comes from outside.
+
+
+def recommending_inputs(retrieval_weight: float, rating_weight: float) -> dict[str, tf.Tensor]:
+    """Lists the inputs of the recommending signatures that may be left out.
+
+    Args:
+      retrieval_weight: What the retrieval block counts unless a request says otherwise.
+      rating_weight: What the rating block counts, likewise.
+
+    Returns:
+      By name, a tensor of one row: what holds where the input is left out.
+    """
+    return {
+        "k": tf.constant([DEFAULT_K], tf.int32),
+        "exclude_seen": tf.constant([False]),
+        "exclude_business_id": tf.constant([[""]]),
+        **{key: tf.constant([value]) for key, value in filters.DEFAULTS.items()},
+        "min_stars": tf.constant([0.0]),
+        "retrieval_weight": tf.constant([retrieval_weight], tf.float32),
+        "rating_weight": tf.constant([rating_weight], tf.float32),
+        "shortlist": tf.constant([0], tf.int32),
+    }
+
+
+def checked(inputs: Mapping[str, tf.Tensor], batch: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Gives every input a row for each of the batch, once all are known to be in range.
+
+    Args:
+      inputs: By the names of `recommending_inputs`, tensors of one row or of all.
+      batch: Int32 scalar.
+
+    Raises:
+      InvalidArgumentError: When it runs, if a value is out of range, with the rule.
+    """
+    rules = [
+        *_k_in_range(inputs["k"]),
+        *_within(
+            inputs["shortlist"],
+            0,
+            MAX_K,
+            f"shortlist must be from 0 (none) to {MAX_K} in every row.",
+        ),
+        *_within(
+            inputs["open_at_minute"],
+            -1,
+            filters.WEEK_MINUTES - 1,
+            f"open_at_minute must be from 0 (where Monday begins) to {filters.WEEK_MINUTES - 1}, or "
+            "-1 for any time.",
+        ),
+        *_within(inputs["latitude_degrees"], -90, 90, "latitude_degrees must be from -90 to 90."),
+        *_within(
+            inputs["longitude_degrees"], -180, 180, "longitude_degrees must be from -180 to 180."
+        ),
+        *_within(
+            inputs["within_km"], 0, 1e9, "within_km must be 0 (anywhere) or a distance over it."
+        ),
+        *_within(
+            inputs["min_stars"], 0, MAX_STARS, f"min_stars must be from 0 to {MAX_STARS:.0f}."
+        ),
+        *_weights(inputs["retrieval_weight"], inputs["rating_weight"]),
+    ]
+    with tf.control_dependencies(rules):
+        return {key: one_row_each(value, batch) for key, value in inputs.items()}
+
+
+def checked_k(k: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
+    """Returns k for every row, once it is known to be in range."""
+    with tf.control_dependencies(_k_in_range(k)):
+        return one_row_each(k, batch)
+
+
+def one_row_each(values: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
+    """Repeats a single row for the whole batch; a full batch stays as it is."""
+    return tf.broadcast_to(values, tf.concat([[batch], tf.shape(values)[1:]], axis=0))
+
+
+def traced(function: Callable, required: Mapping, optional: Mapping):
+    """Makes a signature whose optional inputs have defaults that the SavedModel records.
+
+    TensorFlow reads the defaults off the Python signature, so one is made to order.
+
+    Args:
+      function: Takes all inputs by name and returns outputs by name.
+      required: By name, a `tf.TensorSpec`.
+      optional: By name, the default: a tensor of one row, which stands for the whole batch.
+    """
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    signature = inspect.Signature(
+        [inspect.Parameter(key, kind) for key in required]
+        + [inspect.Parameter(key, kind, default=value) for key, value in optional.items()]
+    )
+
+    def call(*args, **kwargs):
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return function(**bound.arguments)
+
+    call.__signature__ = signature  # type: ignore[attr-defined]
+    specs = [tf.TensorSpec(spec.shape, spec.dtype, name=key) for key, spec in required.items()]
+    specs += [
+        tf.TensorSpec([None] * value.shape.rank, value.dtype, name=key)
+        for key, value in optional.items()
+    ]
+    # Control flow here is explicit; autograph would only convert the libraries, for seconds.
+    return tf.function(call, input_signature=specs, autograph=False)
+
+
+def _within(values: tf.Tensor, low: float, high: float, rule: str) -> list[tf.Operation]:
+    """Checks a range; what is not a number is in none."""
+    low, high = (tf.cast(bound, values.dtype) for bound in (low, high))
+    return [tf.debugging.Assert(tf.reduce_all((values >= low) & (values <= high)), [rule])]
+
+
+def _k_in_range(k: tf.Tensor) -> list[tf.Operation]:
+    return _within(k, 1, MAX_K, f"k must be from 1 to {MAX_K} in every row.")
+
+
+def _weights(retrieval: tf.Tensor, rating: tf.Tensor) -> list[tf.Operation]:
+    rule = "retrieval_weight and rating_weight must be finite, not below 0, and not both 0."
+    return [
+        *_within(retrieval, 0, 1e9, rule),
+        *_within(rating, 0, 1e9, rule),
+        tf.debugging.Assert(tf.reduce_all(retrieval + rating > 0), [rule]),
+    ]
