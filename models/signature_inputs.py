@@ -56,8 +56,8 @@ def checked(inputs: Mapping[str, tf.Tensor], batch: tf.Tensor) -> dict[str, tf.T
             inputs["open_at_minute"],
             -1,
             filters.WEEK_MINUTES - 1,
-            f"open_at_minute must be from 0 (where Monday begins) to {filters.WEEK_MINUTES - 1}, or "
-            "-1 for any time.",
+            "open_at_minute must be from 0 (where Monday begins) to "
+            f"{filters.WEEK_MINUTES - 1}, or -1 for any time.",
         ),
         *_within(inputs["latitude_degrees"], -90, 90, "latitude_degrees must be from -90 to 90."),
         *_within(

@@ -140,6 +140,18 @@ def build_parser() -> argparse.ArgumentParser:
     query.add_argument("--exclude", metavar="BUSINESS_ID", nargs="+", default=[])
     query.add_argument("--category", default="")
     query.add_argument("--city", default="")
+    query.add_argument("--open-at", metavar="WHEN", help="now, or a day and a time: 'Fri 21:00'")
+    query.add_argument(
+        "--near", metavar=("LATITUDE", "LONGITUDE", "KM"), type=float, nargs=3,
+        help="degrees, and how far from there at most",
+    )  # fmt: skip
+    query.add_argument("--min-stars", metavar="STARS", type=float, default=0.0)
+    query.add_argument("--retrieval-weight", metavar="W", type=float, help="of affinity")
+    query.add_argument("--rating-weight", metavar="W", type=float, help="of predicted stars")
+    query.add_argument(
+        "--shortlist", metavar="N", type=int, default=0,
+        help="rank the best N again, by predicted stars",
+    )  # fmt: skip
     query.set_defaults(command=_query)
 
     theory = commands.add_parser("theory", help="put the paper's claims to the test")
@@ -298,43 +310,10 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 def _query(args: argparse.Namespace) -> int:
-    from serving import client
+    from pipeline import query
 
-    asked: client.Client
-    if args.server:
-        asked = client.connect(
-            args.server, args.model_name, args.timeout_seconds, authority=args.tls_authority
-        )
-        if not args.user_ids:
-            raise ConfigError("Expected a USER_ID with --server; got none. Name one or more.")
-    else:
-        asked = client.LocalClient(args.model)
-    users = args.user_ids or [_any_user(args.model)]
-    lists = asked.recommend(
-        users,
-        k=args.k,
-        exclude_seen=args.exclude_seen,
-        exclude_business_ids=args.exclude,
-        category=args.category,
-        city=args.city,
-    )
-    for user, recommendations in zip(users, lists, strict=True):
-        rows = [
-            [str(rank), r.business_id, f"{r.score:.4f}", f"{r.rating:.2f}"]
-            for rank, r in enumerate(recommendations, 1)
-        ]
-        console.say(f"for user {user}")
-        console.say(console.table(["rank", "business_id", "score", "predicted stars"], rows))
+    query.show(args)
     return DONE
-
-
-def _any_user(model: str) -> str:
-    """Returns the id of an export's first user."""
-    from serving import loader
-
-    path = os.path.join(loader.find_version(model), "assets", "user_ids.txt")
-    with open(path, encoding="utf-8") as file:
-        return file.readline().rstrip("\n")
 
 
 def _theory(args: argparse.Namespace) -> int:

@@ -11,7 +11,14 @@ from typing import Any, TypeVar
 
 from serving import questions
 from serving.errors import ServingError
-from serving.questions import Filters, Newcomer, Question, Recommendation, SimilarBusiness
+from serving.questions import (
+    Filters,
+    Newcomer,
+    Place,
+    Question,
+    Recommendation,
+    SimilarBusiness,
+)
 from serving.retries import Retries
 from serving.transports import Address, AsyncRestTransport, RestTransport, Transport
 
@@ -21,6 +28,7 @@ __all__ = [
     "Filters",
     "LocalClient",
     "Newcomer",
+    "Place",
     "Recommendation",
     "SimilarBusiness",
     "connect",
@@ -171,6 +179,20 @@ class Client:
         """
         return self._ask(questions.similar(business_ids, k))
 
+    def describe(self, business_ids: Sequence[str]) -> list[Place]:
+        """Tells names and locations.
+
+        Args:
+          business_ids: Businesses.
+
+        Returns:
+          What is known of each.
+
+        Raises:
+          ServingError: If the model can't be reached or refuses the request.
+        """
+        return self._ask(questions.describe(business_ids))
+
     def predict(self, signature: str, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         """Calls any signature.
 
@@ -245,6 +267,10 @@ class AsyncClient:
         """Lists businesses that draw the same people; see `Client.similar`."""
         return await self._ask(questions.similar(business_ids, k))
 
+    async def describe(self, business_ids: Sequence[str]) -> list[Place]:
+        """Tells names and locations; see `Client.describe`."""
+        return await self._ask(questions.describe(business_ids))
+
     async def predict(self, signature: str, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         """Calls any signature; see `Client.predict`."""
         deadline = time.monotonic() + self._timeout_seconds
@@ -293,11 +319,15 @@ class _InProcess:
     def predict(
         self, model: str, signature: str, inputs: Mapping[str, Any], timeout: float
     ) -> Mapping[str, Any]:
+        import numpy as np
+
         outputs = self._model.call(signature, inputs)
-        answer = {name: values.tolist() for name, values in outputs.items()}
-        if "business_id" in answer:
-            answer["business_id"] = [[i.decode() for i in row] for row in answer["business_id"]]
-        return answer
+        return {
+            name: np.char.decode(values.astype(bytes), "utf-8").tolist()
+            if values.dtype == object
+            else values.tolist()
+            for name, values in outputs.items()
+        }
 
     def close(self) -> None:
         self._model.close()

@@ -1,6 +1,7 @@
 """What a client may ask, apart from how it is sent: inputs there, typed answers back."""
 
 import dataclasses
+import datetime
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -39,8 +40,23 @@ class SimilarBusiness:
 
 
 @dataclasses.dataclass(frozen=True)
+class Place:
+    """What a model knows of a business.
+
+    Attributes:
+      name: Its name; "" where that is not known.
+      latitude_degrees: Where it is; NaN where that is not known.
+      longitude_degrees: Likewise.
+    """
+
+    name: str
+    latitude_degrees: float
+    longitude_degrees: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Filters:
-    """Says what lists of recommendations may hold.
+    """Says what lists of recommendations may hold, and how they are ordered.
 
     Attributes:
       k: The most recommendations of a list; fewer if no more businesses match.
@@ -48,6 +64,15 @@ class Filters:
       exclude_business_ids: Businesses to leave out of all lists.
       category: Category that all recommendations must have; "" for any.
       city: City that all recommendations must be in; "" for any.
+      open_at_minute: Minute of the week at which all must be open, in their own time, 0 being
+        where Monday begins; see `minute_of_week`. None for any.
+      near_degrees: Latitude and longitude that all must be near to; None for anywhere.
+      within_km: How near.
+      min_stars: The least stars that the user is expected to give.
+      retrieval_weight: What affinity counts in the score; as the model was exported if None.
+      rating_weight: What predicted stars count in the score, likewise.
+      shortlist: If over 0, so many are retrieved by score, and the best k of them by predicted
+        stars make the list.
     """
 
     k: int = 10
@@ -55,16 +80,42 @@ class Filters:
     exclude_business_ids: Sequence[str] = ()
     category: str = ""
     city: str = ""
+    open_at_minute: int | None = None
+    near_degrees: tuple[float, float] | None = None
+    within_km: float = 0.0
+    min_stars: float = 0.0
+    retrieval_weight: float | None = None
+    rating_weight: float | None = None
+    shortlist: int = 0
+
+    def __post_init__(self):
+        if (self.near_degrees is None) != (not self.within_km):
+            raise InvalidRequestError(
+                f"Expected near_degrees and within_km together; got {self.near_degrees} and "
+                f"{self.within_km}. Give both or none."
+            )
 
     def inputs(self) -> dict[str, list]:
-        """Returns the inputs of a signature."""
-        return {
-            "k": [self.k],
-            "exclude_seen": [self.exclude_seen],
-            "exclude_business_id": [list(self.exclude_business_ids) or [""]],
-            "category": [self.category],
-            "city": [self.city],
-        }
+        """Returns the inputs of a signature; what is not asked for is left to its defaults."""
+        asked: dict[str, list] = {"k": [self.k]}
+        if self.exclude_business_ids:
+            asked["exclude_business_id"] = [list(self.exclude_business_ids)]
+        if self.open_at_minute is not None:
+            asked["open_at_minute"] = [self.open_at_minute]
+        if self.near_degrees is not None:
+            asked["latitude_degrees"], asked["longitude_degrees"] = ([x] for x in self.near_degrees)
+        for name in ("retrieval_weight", "rating_weight"):
+            if getattr(self, name) is not None:
+                asked[name] = [getattr(self, name)]
+        for name in ("exclude_seen", "category", "city", "within_km", "min_stars", "shortlist"):
+            if value := getattr(self, name):
+                asked[name] = [value]
+        return asked
+
+
+def minute_of_week(when: datetime.datetime) -> int:
+    """Returns the minutes since Monday began, by the time's own clock."""
+    return when.weekday() * 1_440 + when.hour * 60 + when.minute
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +190,18 @@ def similar(business_ids: Sequence[str], k: int) -> Question[list[list[SimilarBu
     """Asks for similar businesses; see `serving.client.Client.similar`."""
     inputs = {"business_id": list(business_ids), "k": [k]}
     return Question("similar", inputs, _read_similar, len(business_ids))
+
+
+def describe(business_ids: Sequence[str]) -> Question[list[Place]]:
+    """Asks for names and locations; see `serving.client.Client.describe`."""
+    return Question(
+        "describe", {"business_id": list(business_ids)}, _read_places, len(business_ids)
+    )
+
+
+def _read_places(outputs: Columns) -> list[Place]:
+    columns = (outputs["name"], outputs["latitude_degrees"], outputs["longitude_degrees"])
+    return [Place(*row) for row in zip(*columns, strict=True)]
 
 
 def _read_recommendations(outputs: Columns) -> list[list[Recommendation]]:

@@ -34,16 +34,28 @@ def placed_export(tmp_path_factory):
             "business_id": names,
             "score": tf.constant([2.0, 1.0, 0.5]),
             "rating": tf.constant([4.5, 2.5, 3.5]),
-            "latitude": points[:, 0],
-            "longitude": points[:, 1],
         }
         return {n: tf.tile(c[None, :length], [rows, 1]) for n, c in columns.items()}
+
+    def describe(business_id):
+        rows = tf.argmax(business_id[:, None] == names, axis=1)
+        return {
+            "name": tf.strings.join(["The ", business_id]),
+            "latitude_degrees": tf.gather(points[:, 0], rows),
+            "longitude_degrees": tf.gather(points[:, 1], rows),
+        }
 
     module = tf.Module()
     specs = [tf.TensorSpec([None], tf.string, "user_id"), tf.TensorSpec([None], tf.int32, "k")]
     module.recommend = tf.function(recommend, input_signature=specs, autograph=False)
     root = tmp_path_factory.mktemp("placed") / "placed"
-    tf.saved_model.save(module, str(root / "1"), signatures={"recommend": module.recommend})
+    ids = [tf.TensorSpec([None], tf.string, "business_id")]
+    module.describe = tf.function(describe, input_signature=ids, autograph=False)
+    tf.saved_model.save(
+        module,
+        str(root / "1"),
+        signatures={"recommend": module.recommend, "describe": module.describe},
+    )
     return root
 
 
@@ -160,6 +172,16 @@ def test_filters_are_those_of_the_signature(page, exact_export):
     names = page.run("[...document.querySelectorAll('#filters [data-input]')].map(i => "
                      "i.dataset.input)")  # fmt: skip
     assert names == ["k", "category", "city", "exclude_business_id", "exclude_seen"]
+    more = page.run("[...document.querySelectorAll('#more [data-input]')].map(i => "
+                    "i.dataset.input)")  # fmt: skip
+    assert more == [
+        "latitude_degrees", "longitude_degrees", "min_stars", "open_at_minute",
+        "rating_weight", "retrieval_weight", "shortlist", "within_km",
+    ]  # fmt: skip
+    page.run("document.querySelector('#more button').click()")
+    minute = page.run("Number(document.querySelector('[data-input=open_at_minute]').value)")
+    assert 0 <= minute < 10_080
+    page.run("document.querySelector('[data-input=open_at_minute]').value = ''")
     page.run("document.querySelector('[data-input=k]').value = 3")
     page.run("document.querySelector('[data-input=category]').value = 'Tea'")
     excluded = "document.querySelector('[data-input=exclude_business_id]')"
@@ -199,6 +221,7 @@ def test_locations_are_drawn_where_the_export_tells_them(page, tmp_path):
     assert inn_x < tea_x < bar_x  # West is left, ...
     assert bar_y < inn_y < tea_y  # ... and north is up.
     assert page.run("document.getElementById('places').getBoundingClientRect().height") > 200
+    assert [row[2] for row in page.rows()] == ["The tea", "The bar", "The inn"]
     page.screenshot(tmp_path / "places.png")
 
 
