@@ -2,10 +2,11 @@
 
 import sys
 
-from benchmarks import ingest, serving, sizes, synth, training, validation
+from benchmarks import ingest, retrieval, serving, sizes, synth, training, validation
 
 BENCHMARKS = {
     "ingest": ingest.main,
+    "retrieval": retrieval.main,
     "serving": serving.main,
     "sizes": sizes.main,
     "synth": lambda _: synth.main(),

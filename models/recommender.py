@@ -17,7 +17,15 @@ from models.errors import InputError
 from models.factors import fold_in
 from models.query_encoder import USER_COVARIATES
 from models.recommender_tables import RecommenderTables
-from models.search import NEIGHBOURS, PLAIN, WEIGHTED, ExactSearch, Found, Request
+from models.search import (
+    NEIGHBOURS,
+    PLAIN,
+    WEIGHTED,
+    ExactSearch,
+    Found,
+    Request,
+    gather_rows,
+)
 from models.signature_inputs import checked, checked_k, one_row_each, recommending_inputs, traced
 
 # Signature names.
@@ -138,10 +146,13 @@ class Recommender(tf.Module):
     def _recommend(self, user_id: tf.Tensor, **inputs: tf.Tensor) -> dict:
         users = self._user_rows.lookup(user_id)
         queries = tf.cast(tf.gather(self.query_embeddings, users), tf.float32)
-        seen = tf.gather(
-            tf.RaggedTensor.from_row_splits(self.seen_values, self.seen_row_splits, validate=False),
-            users,
-        )
+
+        def seen() -> tf.Tensor:
+            lists = tf.RaggedTensor.from_row_splits(
+                self.seen_values, self.seen_row_splits, validate=False
+            )
+            return tf.gather(lists, users).to_tensor(self._num_businesses)
+
         return self._answer(queries, seen, inputs)
 
     def _recommend_features(
@@ -165,11 +176,19 @@ class Recommender(tf.Module):
             stars = tf.identity(stars)
         rated = given & (stars >= features.MIN_STARS)
         sums = self._history_sums(rows, stars, rated)
-        history = tf.ragged.boolean_mask(rows, given & (rows < self._num_businesses))
-        directions = self.candidate_embeddings[: self._num_businesses, : self._direction_dim]
-        queries = self.encoder.encode(covariates, sums, directions, self.history_weights, history)
+        known = given & (rows < self._num_businesses)
+        history = tf.ragged.boolean_mask(rows, known)
+        visited = history.values
+        queries = self.encoder.encode(
+            covariates,
+            sums,
+            gather_rows(self.candidate_embeddings, visited)[:, : self._direction_dim],
+            tf.gather(self.history_weights, visited),
+            # Rows of what was just gathered.
+            history.with_values(tf.range(tf.size(visited), dtype=tf.int32)),
+        )
         queries = self._insert_factors(queries, rows, stars, rated)
-        return self._answer(queries, history, inputs)
+        return self._answer(queries, lambda: tf.where(known, rows, self._num_businesses), inputs)
 
     def _history_sums(self, rows: tf.Tensor, stars: tf.Tensor, rated: tf.Tensor) -> tf.Tensor:
         """Sums a request's ratings as `models.aggregates.sum_ratings` sums training ratings."""
@@ -194,7 +213,7 @@ class Recommender(tf.Module):
         if not factor_dim:
             return queries
         start = self._direction_dim + 1
-        candidates = tf.gather(self.candidate_embeddings, rows)[:, :, start:]
+        candidates = gather_rows(self.candidate_embeddings, rows)[:, :, start:]
         predicted = tf.einsum("bd,bld->bl", queries[:, start:], candidates[:, :, factor_dim:])
         residuals = stars - tf.clip_by_value(predicted, features.MIN_STARS, features.MAX_STARS)
         factors = fold_in(candidates[:, :, :factor_dim], residuals, rated, self.factor_ridge)
@@ -203,27 +222,29 @@ class Recommender(tf.Module):
         )
 
     def _answer(
-        self, queries: tf.Tensor, seen: tf.RaggedTensor, inputs: Mapping[str, tf.Tensor]
+        self,
+        queries: tf.Tensor,
+        seen: Callable[[], tf.Tensor],
+        inputs: Mapping[str, tf.Tensor],
     ) -> dict:
         """Retrieves by the weighted score, then ranks the shortlists again by stars.
 
         Args:
           queries: `[batch, dim]` float32 tensor.
-          seen: `[batch, None]` int32 ragged tensor: rows that `exclude_seen` leaves out.
+          seen: Makes a `[batch, any]` int32 tensor: rows that `exclude_seen` leaves out, padded
+            with the number of businesses.
           inputs: By the names of `optional_inputs`, as they came.
         """
         asked = checked({**self._defaults, **inputs}, tf.shape(queries)[0])
         k = asked["k"]
         length = tf.where(asked["shortlist"] > 0, tf.maximum(asked["shortlist"], k), k)
-        named = tf.cast(self._business_rows.lookup(asked["exclude_business_id"]), tf.int32)
-        named = tf.ragged.boolean_mask(named, named < self._num_businesses)
         rows, scores = self._find(
             Request(
                 kind=self._kind(asked["retrieval_weight"], asked["rating_weight"]),
                 queries=self._weighted(queries, asked["retrieval_weight"], asked["rating_weight"]),
                 rating_queries=queries[:, self.tables.retrieval_dim :],
                 k=_longest(length),
-                excluded=tf.concat([_keep_rows(seen, asked["exclude_seen"]), named], axis=1),
+                excluded=self._excluded(seen, asked["exclude_seen"], asked["exclude_business_id"]),
                 filters={key: asked[key] for key in filters.DEFAULTS},
                 # Stars are never below one, whatever the inner product.
                 min_stars=tf.where(
@@ -233,7 +254,7 @@ class Recommender(tf.Module):
             length,
         )
         found = rows < self._num_businesses
-        stars = self._stars(queries[:, None, :], tf.gather(self.candidate_embeddings, rows))
+        stars = self._stars(queries[:, None, :], gather_rows(self.candidate_embeddings, rows))
         # Ties keep the order of the first stage.
         order = tf.where(asked["shortlist"][:, None] > 0, stars, scores)
         best = tf.math.top_k(tf.where(found, order, float("-inf")), _longest(k)).indices
@@ -248,6 +269,21 @@ class Recommender(tf.Module):
             "score": ranked(scores, float("-inf")),
             "rating": ranked(tf.where(found, stars, 0.0), 0.0),
         }
+
+    def _excluded(
+        self, seen: Callable[[], tf.Tensor], exclude_seen: tf.Tensor, named: tf.Tensor
+    ) -> tf.Tensor:
+        """Joins the rows that are left out by name and, where asked for, those that were seen."""
+
+        def nothing() -> tf.Tensor:
+            return tf.zeros([tf.size(exclude_seen), 0], tf.int32)
+
+        def asked() -> tf.Tensor:
+            return tf.where(exclude_seen[:, None], seen(), self._num_businesses)
+
+        rows = tf.cond(tf.reduce_any(exclude_seen), asked, nothing)
+        named_rows = tf.cast(self._business_rows.lookup(named), tf.int32)
+        return tf.concat([tf.ensure_shape(rows, [None, None]), named_rows], axis=1)
 
     def _weighted(self, queries: tf.Tensor, retrieval: tf.Tensor, rating: tf.Tensor) -> tf.Tensor:
         """Scales the two blocks of queries, so that inner products are weighted scores."""
@@ -290,7 +326,7 @@ class Recommender(tf.Module):
         own = tf.cast(self._business_rows.lookup(business_id), tf.int32)
         # Only the direction counts: what is like a place is not what is as popular.
         direction = tf.pad(
-            tf.gather(self.candidate_embeddings, own)[:, : self._direction_dim],
+            gather_rows(self.candidate_embeddings, own)[:, : self._direction_dim],
             [[0, 0], [0, self.tables.rating_dim + 1]],
         )
         unfiltered = {key: tf.fill([batch], value) for key, value in filters.DEFAULTS.items()}
@@ -300,9 +336,7 @@ class Recommender(tf.Module):
                 queries=direction,
                 rating_queries=tf.zeros([batch, self.tables.rating_dim]),
                 k=_longest(k),
-                excluded=tf.ragged.boolean_mask(
-                    own[:, None], (own < self._num_businesses)[:, None]
-                ),
+                excluded=own[:, None],
                 filters=unfiltered,
                 min_stars=tf.fill([batch], float("-inf")),
             ),
@@ -326,18 +360,12 @@ class Recommender(tf.Module):
 
     def _embed_candidate(self, business_id) -> dict:
         rows = self._business_rows.lookup(business_id)
-        return {"embedding": tf.gather(self.candidate_embeddings, rows)}
+        return {"embedding": gather_rows(self.candidate_embeddings, rows)}
 
 
 def _longest(lengths: tf.Tensor) -> tf.Tensor:
     """Returns the greatest of a batch's lengths, 1 for a batch of none."""
     return tf.reduce_max(tf.concat([lengths, [1]], axis=0))
-
-
-def _keep_rows(lists: tf.RaggedTensor, keep: tf.Tensor) -> tf.RaggedTensor:
-    """Empties the lists of the rows that are not to be kept."""
-    mask = lists.with_values(tf.gather(keep, lists.value_rowids()))
-    return tf.ragged.boolean_mask(lists, mask)
 
 
 def _id_table(ids: np.ndarray, path: str) -> tf.lookup.StaticHashTable:

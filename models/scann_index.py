@@ -8,7 +8,7 @@ import tensorflow as tf
 from scann.scann_ops.py import scann_ops
 
 from models.recommender_tables import RecommenderTables
-from models.search import KINDS, ExactSearch, Found, Request, by_filter, fill_up
+from models.search import KINDS, ExactSearch, Found, Request, by_filter, fill_up, gather_rows
 
 # Length of the lists that an index is tuned for.
 TUNED_K = 10
@@ -125,12 +125,15 @@ class ScannSearch(tf.Module):
         """
         super().__init__(name="scann_search")
         self._exact = exact
-        self._columns = tf.constant(index.columns, tf.int32)
-        self._query_scales = tf.constant(index.query_scales)
-        self._num_leaves = index.num_leaves
         self.state = index.state
-        self._efforts = tf.constant(
-            [dataclasses.astuple(efforts.get(kind) or Effort(0, 0)) for kind in KINDS], tf.int32
+        # Variables, so that who loads an export can read them.
+        self.columns = tf.Variable(index.columns, trainable=False, dtype=tf.int32)
+        self.query_scales = tf.Variable(index.query_scales, trainable=False)
+        self.num_leaves = tf.Variable(index.num_leaves, trainable=False)
+        self.efforts = tf.Variable(
+            [dataclasses.astuple(efforts.get(kind) or Effort(0, 0)) for kind in KINDS],
+            trainable=False,
+            dtype=tf.int32,
         )
 
     def find(self, request: Request) -> Found:
@@ -145,10 +148,10 @@ class ScannSearch(tf.Module):
     def _find(self, request: Request, allowed: tf.Tensor | None) -> Found:
         """Tries the index, and searches exactly where it can't or did not find enough."""
         num_businesses = self._exact.num_businesses
-        most_excluded = tf.reduce_max(tf.pad(request.excluded.row_lengths(), [[0, 1]]))
-        fetched = request.k + tf.cast(most_excluded, tf.int32)
+        excluded = tf.cast(request.excluded < num_businesses, tf.int32)
+        fetched = request.k + tf.reduce_max(tf.pad(tf.reduce_sum(excluded, axis=1), [[0, 1]]))
         fetched = tf.where(request.asks_for_stars(), 4 * fetched, fetched)
-        possible = self._efforts[request.kind, 0] > 0
+        possible = tf.gather(self.efforts, request.kind)[0] > 0
         if allowed is not None:
             num_allowed = tf.size(allowed)
             possible &= num_allowed * _MAX_OVERFETCH >= num_businesses
@@ -175,24 +178,23 @@ class ScannSearch(tf.Module):
         self, request: Request, allowed: tf.Tensor | None, fetched: tf.Tensor
     ) -> Found:
         """Fetches neighbours and drops those that the request does not let through."""
-        effort = self._efforts[request.kind]
+        effort = tf.gather(self.efforts, request.kind)
         # Longer lists reach into more partitions, though less than in proportion.
         stretch = tf.cast(fetched, tf.float32) / TUNED_K
         leaves = tf.cast(effort[0], tf.float32) * tf.maximum(tf.sqrt(stretch), 1.0)
         found = scann_ops.searcher_from_module(self.state).search_batched(
-            tf.gather(request.queries, self._columns, axis=1) * self._query_scales,
+            tf.gather(request.queries, self.columns, axis=1) * self.query_scales,
             final_num_neighbors=fetched,
             pre_reorder_num_neighbors=tf.maximum(effort[1], 2 * fetched),
-            leaves_to_search=tf.minimum(tf.cast(leaves, tf.int32), self._num_leaves),
+            leaves_to_search=tf.minimum(tf.cast(leaves, tf.int32), self.num_leaves),
         )
         rows = tf.reshape(found.indices, [-1, fetched])
         distances = tf.reshape(found.distances, [-1, fetched])
         # Where there are too few neighbours ScaNN says so by a distance of NaN.
         rows = tf.where(tf.math.is_nan(distances), self._exact.num_businesses, rows)
-        candidates = tf.gather(self._exact.candidates, rows)
+        candidates = gather_rows(self._exact.candidates, rows)
         scores = tf.einsum("bd,bkd->bk", request.queries, candidates)
-        banned = tf.cast(request.excluded.to_tensor(default_value=-1), tf.int32)
-        drop = tf.reduce_any(rows[:, :, None] == banned[:, None, :], axis=2)
+        drop = tf.reduce_any(rows[:, :, None] == request.excluded[:, None, :], axis=2)
         drop |= rows == self._exact.num_businesses
         stars = tf.einsum(
             "bd,bkd->bk", request.rating_queries, candidates[:, :, -self._exact.rating_dim :]

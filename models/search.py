@@ -31,7 +31,8 @@ class Request:
       rating_queries: `[batch, rating_dim]` float32 tensor: whose inner product with a candidate's
         rating block is the predicted stars.
       k: Int32 scalar: length of the lists.
-      excluded: `[batch, None]` int32 ragged tensor of rows to leave out.
+      excluded: `[batch, any]` int32 tensor of rows to leave out, padded with the number of
+        businesses.
       filters: By the names of `models.filters.DEFAULTS`, `[batch]` tensors.
       min_stars: `[batch]` float32 tensor: the least predicted stars of a list; -inf for any.
     """
@@ -40,7 +41,7 @@ class Request:
     queries: tf.Tensor
     rating_queries: tf.Tensor
     k: tf.Tensor
-    excluded: tf.RaggedTensor
+    excluded: tf.Tensor
     filters: Mapping[str, tf.Tensor]
     min_stars: tf.Tensor
 
@@ -122,10 +123,25 @@ class ExactSearch:
             ),
             lambda: scores,
         )
-        scores = _leave_out(scores, columns, request.excluded)
+        scores = tf.tensor_scatter_nd_update(scores, *self._exclusions(request, columns, allowed))
         found = tf.math.top_k(scores, tf.minimum(request.k, tf.size(columns)))
         rows = tf.gather(columns, found.indices)
         return fill_up(rows, found.values, request.k, self.num_businesses)
+
+    def _exclusions(
+        self, request: Request, columns: tf.Tensor, allowed: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the cells of scores to leave out, `[num_cells, 2]`, and a -inf for each."""
+        # The last row of the candidates is no business, and what pads exclusions.
+        rows = tf.pad(request.excluded, [[0, 0], [0, 1]], constant_values=self.num_businesses)
+        queries = tf.range(tf.shape(rows)[0])[:, None] + tf.zeros_like(rows)
+        if allowed is None:
+            cells = tf.reshape(tf.stack([queries, rows], axis=2), [-1, 2])
+        else:
+            places = tf.searchsorted(columns, tf.reshape(rows, [-1]))
+            cells = tf.stack([tf.reshape(queries, [-1]), places], axis=1)
+            cells = tf.boolean_mask(cells, is_in(tf.reshape(rows, [-1]), columns))
+        return cells, tf.fill(tf.shape(cells)[:1], float("-inf"))
 
     def _columns(self, allowed: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
         """Chooses what to score: rows, their embeddings, and which of them are barred all the same.
@@ -133,8 +149,9 @@ class ExactSearch:
         Returns:
           `[width]` int32, `[width, dim]` float32 and `[width]` bool tensors; None for no bars.
         """
-        rows = tf.range(self.num_businesses, dtype=tf.int32)
-        everything = self.candidates[: self.num_businesses]
+        # All of them, with the row that is no business: to cut it off would be to copy the rest.
+        everything = tf.convert_to_tensor(self.candidates)
+        rows = tf.range(self.num_businesses + 1, dtype=tf.int32)
         if allowed is None:
             return rows, everything, None
 
@@ -144,11 +161,19 @@ class ExactSearch:
             return rows, everything, tf.tensor_scatter_nd_update(barred, allowed[:, None], free)
 
         def gathered() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            return allowed, tf.gather(self.candidates, allowed), tf.zeros_like(allowed, tf.bool)
+            return allowed, tf.gather(everything, allowed), tf.zeros_like(allowed, tf.bool)
 
         is_narrow = tf.size(allowed) <= int(_NARROW * self.num_businesses)
         columns, candidates, barred = tf.cond(is_narrow, gathered, masked)
         return columns, tf.ensure_shape(candidates, [None, self.candidates.shape[1]]), barred
+
+
+def gather_rows(table: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
+    """Gathers rows of a variable that is also read as a whole.
+
+    Gathering from the variable itself would make TensorFlow copy all of it at every later reading.
+    """
+    return tf.gather(tf.convert_to_tensor(table), rows)
 
 
 def by_filter(
@@ -167,10 +192,10 @@ def by_filter(
       unfiltered: Answers the request where nobody filters.
       filtered: Answers a request whose rows share a filter, given the rows that pass.
     """
-    asked = tf.reduce_any(filters.asked(request.filters))
-    shared = tf.reduce_all([
-        tf.reduce_all(values == values[:1]) for values in request.filters.values()
-    ])
+
+    def is_shared() -> tf.Tensor:
+        same = [tf.reduce_all(values == values[:1]) for values in request.filters.values()]
+        return tf.reduce_all(same)
 
     def answer(part: Request) -> Found:
         one = {key: values[0] for key, values in part.filters.items()}
@@ -186,7 +211,9 @@ def by_filter(
         return rows, scores
 
     rows, scores = tf.cond(
-        asked, lambda: tf.cond(shared, lambda: answer(request), one_by_one), unfiltered
+        tf.reduce_any(filters.asked(request.filters)),
+        lambda: tf.cond(is_shared(), lambda: answer(request), one_by_one),
+        unfiltered,
     )
     return tf.ensure_shape(rows, [None, None]), tf.ensure_shape(scores, [None, None])
 
@@ -205,13 +232,3 @@ def fill_up(rows: tf.Tensor, scores: tf.Tensor, k: tf.Tensor, no_row: int) -> Fo
     scores = tf.pad(scores, padding, constant_values=float("-inf"))
     found = tf.math.is_finite(scores)
     return tf.where(found, rows, no_row), tf.where(found, scores, float("-inf"))
-
-
-def _leave_out(scores: tf.Tensor, columns: tf.Tensor, excluded: tf.RaggedTensor) -> tf.Tensor:
-    """Sets the scores of excluded rows to -inf, as far as they are among the columns."""
-    values = excluded.values
-    places = tf.searchsorted(columns, values)
-    queries = tf.cast(excluded.value_rowids(), tf.int32)
-    cells = tf.boolean_mask(tf.stack([queries, places], axis=1), is_in(values, columns))
-    lowest = tf.fill(tf.shape(cells)[:1], float("-inf"))
-    return tf.tensor_scatter_nd_update(scores, cells, lowest)

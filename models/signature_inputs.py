@@ -1,7 +1,7 @@
 """Inputs of signatures: optional ones with recorded defaults, one row that stands for all."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -10,6 +10,7 @@ from models.features import MAX_STARS
 
 DEFAULT_K = 10
 MAX_K = 10_000  # A list is an allocation, and k comes from outside.
+_GREAT = 1e9  # Beyond any distance or weight; infinity is not a number to count with.
 
 
 def recommending_inputs(retrieval_weight: float, rating_weight: float) -> dict[str, tf.Tensor]:
@@ -44,46 +45,54 @@ def checked(inputs: Mapping[str, tf.Tensor], batch: tf.Tensor) -> dict[str, tf.T
     Raises:
       InvalidArgumentError: When it runs, if a value is out of range, with the rule.
     """
+    last_minute = filters.WEEK_MINUTES - 1
+    weights = "retrieval_weight and rating_weight must be finite, not below 0, and not both 0."
+    both = inputs["retrieval_weight"] + inputs["rating_weight"]
     rules = [
-        *_k_in_range(inputs["k"]),
-        *_within(
-            inputs["shortlist"],
-            0,
-            MAX_K,
+        _k_rule(inputs["k"]),
+        (
             f"shortlist must be from 0 (none) to {MAX_K} in every row.",
+            _within(inputs["shortlist"], 0, MAX_K),
         ),
-        *_within(
-            inputs["open_at_minute"],
-            -1,
-            filters.WEEK_MINUTES - 1,
-            "open_at_minute must be from 0 (where Monday begins) to "
-            f"{filters.WEEK_MINUTES - 1}, or -1 for any time.",
+        (
+            f"open_at_minute must be from 0 (where Monday begins) to {last_minute}, or -1 for any "
+            "time.",
+            _within(inputs["open_at_minute"], -1, last_minute),
         ),
-        *_within(inputs["latitude_degrees"], -90, 90, "latitude_degrees must be from -90 to 90."),
-        *_within(
-            inputs["longitude_degrees"], -180, 180, "longitude_degrees must be from -180 to 180."
+        (
+            "latitude_degrees must be from -90 to 90.",
+            _within(inputs["latitude_degrees"], -90, 90),
         ),
-        *_within(
-            inputs["within_km"], 0, 1e9, "within_km must be 0 (anywhere) or a distance over it."
+        (
+            "longitude_degrees must be from -180 to 180.",
+            _within(inputs["longitude_degrees"], -180, 180),
         ),
-        *_within(
-            inputs["min_stars"], 0, MAX_STARS, f"min_stars must be from 0 to {MAX_STARS:.0f}."
+        (
+            "within_km must be 0 (anywhere) or a distance over it.",
+            _within(inputs["within_km"], 0, _GREAT),
         ),
-        *_weights(inputs["retrieval_weight"], inputs["rating_weight"]),
+        (
+            f"min_stars must be from 0 to {MAX_STARS:.0f}.",
+            _within(inputs["min_stars"], 0, MAX_STARS),
+        ),
+        (weights, _within(inputs["retrieval_weight"], 0, _GREAT)),
+        (weights, _within(inputs["rating_weight"], 0, _GREAT)),
+        (weights, both > 0),
     ]
-    with tf.control_dependencies(rules):
+    with tf.control_dependencies([_check(rules)]):
         return {key: one_row_each(value, batch) for key, value in inputs.items()}
 
 
 def checked_k(k: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
     """Returns k for every row, once it is known to be in range."""
-    with tf.control_dependencies(_k_in_range(k)):
+    with tf.control_dependencies([_check([_k_rule(k)])]):
         return one_row_each(k, batch)
 
 
 def one_row_each(values: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
     """Repeats a single row for the whole batch; a full batch stays as it is."""
-    return tf.broadcast_to(values, tf.concat([[batch], tf.shape(values)[1:]], axis=0))
+    shape = [batch] if values.shape.rank == 1 else [batch, tf.shape(values)[1]]
+    return tf.broadcast_to(values, shape)
 
 
 def traced(function: Callable, required: Mapping, optional: Mapping):
@@ -117,20 +126,27 @@ def traced(function: Callable, required: Mapping, optional: Mapping):
     return tf.function(call, input_signature=specs, autograph=False)
 
 
-def _within(values: tf.Tensor, low: float, high: float, rule: str) -> list[tf.Operation]:
-    """Checks a range; what is not a number is in none."""
+# A rule in words, and whether each value keeps it: a bool tensor of rank 1.
+_Rule = tuple[str, tf.Tensor]
+
+
+def _check(rules: Sequence[_Rule]) -> tf.Operation:
+    """Checks all rules at once; which of them is broken is looked for only if one is."""
+
+    def complain() -> tf.Tensor:
+        for rule, kept in rules:
+            tf.debugging.Assert(tf.reduce_all(kept), [rule])
+        return tf.constant(False)
+
+    all_kept = tf.reduce_all(tf.concat([kept for _, kept in rules], axis=0))
+    return tf.cond(all_kept, lambda: tf.constant(True), complain).op
+
+
+def _within(values: tf.Tensor, low: float, high: float) -> tf.Tensor:
+    """Tells what is in a range; what is not a number is in none."""
     low, high = (tf.cast(bound, values.dtype) for bound in (low, high))
-    return [tf.debugging.Assert(tf.reduce_all((values >= low) & (values <= high)), [rule])]
+    return (values >= low) & (values <= high)
 
 
-def _k_in_range(k: tf.Tensor) -> list[tf.Operation]:
-    return _within(k, 1, MAX_K, f"k must be from 1 to {MAX_K} in every row.")
-
-
-def _weights(retrieval: tf.Tensor, rating: tf.Tensor) -> list[tf.Operation]:
-    rule = "retrieval_weight and rating_weight must be finite, not below 0, and not both 0."
-    return [
-        *_within(retrieval, 0, 1e9, rule),
-        *_within(rating, 0, 1e9, rule),
-        tf.debugging.Assert(tf.reduce_all(retrieval + rating > 0), [rule]),
-    ]
+def _k_rule(k: tf.Tensor) -> _Rule:
+    return f"k must be from 1 to {MAX_K} in every row.", _within(k, 1, MAX_K)

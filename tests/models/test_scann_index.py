@@ -264,7 +264,9 @@ def _request(exact, queries, k, excluded=(), category=(), min_stars=-np.inf, kin
         queries=tf.constant(queries),
         rating_queries=tf.constant(queries[:, -exact.rating_dim :]),
         k=tf.constant(k),
-        excluded=tf.ragged.constant(excluded or [[]] * batch, tf.int32, ragged_rank=1),
+        excluded=tf.ragged.constant(excluded or [[]] * batch, tf.int32, ragged_rank=1).to_tensor(
+            exact.num_businesses
+        ),
         filters=filters,
         min_stars=tf.fill([batch], min_stars),
     )

@@ -27,9 +27,7 @@ def test_now_is_by_the_own_clock():
     assert (parse_time("now") - before) % 10_080 <= 1
 
 
-@pytest.mark.parametrize(
-    "text", ["", "Fri", "21:00", "Fr 21:00", "Fri 24:00", "Fri 9:60"]
-)
+@pytest.mark.parametrize("text", ["", "Fri", "21:00", "Fr 21:00", "Fri 24:00", "Fri 9:60"])
 def test_anything_else_is_refused_with_an_example(text):
     with pytest.raises(ConfigError, match="such as 'Fri 21:00' for --open-at; got"):
         parse_time(text)
