@@ -32,7 +32,7 @@ _REORDERED = (20, 50, 100, 200, 400)
 # relative to the retrieval block.
 _MIXTURES = (0.1, 1.0, 10.0)
 # Standard errors that a recall must be over its target on the queries that it is chosen on.
-_MARGIN = 1.0
+_MARGIN = 2.0
 
 _LOG = logging.getLogger("t2rec")
 

@@ -30,11 +30,11 @@ class Effort:
     """How hard a search for `TUNED_K` neighbours tries.
 
     Attributes:
-      num_leaves: Partitions that a query looks into.
+      num_leaves_to_search: Partitions that a query looks into.
       num_reordering: Candidates whose exact score is computed.
     """
 
-    num_leaves: int
+    num_leaves_to_search: int
     num_reordering: int
 
 
@@ -93,7 +93,7 @@ class ScannIndex:
             queries,
             final_num_neighbors=k,
             pre_reorder_num_neighbors=max(k, effort.num_reordering),
-            leaves_to_search=effort.num_leaves,
+            leaves_to_search=effort.num_leaves_to_search,
         )
         return found.indices
 

@@ -49,7 +49,7 @@ class Index(Options):
       max_queries: Queries that the recall is measured on, at most.
     """
 
-    target_recall: Share = 0.95
+    target_recall: Share = 0.99
     max_queries: Count = 2_000
 
 

@@ -64,6 +64,8 @@ def metrics_tables(report: Mapping) -> str:
     parts.append(
         f"index: recall@10 against exact search {index['recall@10']:.3f}, "
         f"{index['speedup_vs_exact']:.1f} x as fast over {index['num_candidates']:,} candidates"
+        if index["num_leaves"]
+        else f"index: none, exact search of {index['num_candidates']:,} candidates is as fast"
     )
     parts.append(_verdict(report["blessing"]))
     return "\n\n".join(parts)

@@ -19,7 +19,7 @@ from components import examples
 from models import export, features
 from models.index_tuning import Tuned, tune
 from models.recommender_tables import RecommenderTables
-from models.scann_index import TUNED_K, recall_against_exact
+from models.scann_index import TUNED_K, recalls_against_exact
 from models.search import KIND_NAMES
 from models.tables import IdIndex, read_columns
 
@@ -64,8 +64,10 @@ class Executor(base_executor.BaseExecutor):
             export.save(tuned.recommender(tables, encoder, assets), scann_path)
         exact, exact_seconds = _answers(exact_path, tables.user_ids[reporting])
         approximate, scann_seconds = _answers(scann_path, tables.user_ids[reporting])
+        recalls = recalls_against_exact(approximate, exact)
         measured = {
-            "recall@10": recall_against_exact(approximate, exact),
+            "recall@10": float(recalls.mean()),
+            "recall@10_standard_error": float(recalls.std() / len(recalls) ** 0.5),
             "speedup_vs_exact": exact_seconds / scann_seconds,
             "num_queries": len(reporting),
             "num_candidates": len(tables.business_ids),
@@ -99,7 +101,14 @@ def _describe(tuned: Tuned) -> dict[str, Any]:
         },
         "exact_microseconds": tuned.exact_microseconds,
         "curve": [
-            {**dataclasses.asdict(point), "kind": KIND_NAMES[point.kind]} for point in tuned.curve
+            {
+                "kind": KIND_NAMES[point.kind],
+                "num_leaves": point.num_leaves,
+                **dataclasses.asdict(point.effort),
+                "recall@10": point.recall,
+                "microseconds": point.microseconds,
+            }
+            for point in tuned.curve
         ],
     }
 

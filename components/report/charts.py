@@ -128,21 +128,24 @@ def of_training(training: Mapping[str, Any]) -> list[Figure]:
 
 
 def of_index(index: Mapping[str, Any]) -> list[Figure]:
-    """Draws recall against latency, where the indexer measured several settings.
+    """Draws recall against time for requests of the usual kind, as far as more time finds more.
 
-    `index["curve"]` is a list of points with `recall@10` and a latency, `*_us` or `*_microseconds`.
+    `index["curve"]` is a list of points with `num_leaves`, `recall@10` and `microseconds`.
     """
-    points = [point for point in index.get("curve", []) if "recall@10" in point]
-    latencies = [key for key in (points[0] if points else {}) if key.endswith(("_us", "seconds"))]
-    if not latencies:
+    points = [point for point in index.get("curve", []) if point["kind"] == "plain"]
+    best: dict[int, float] = {}
+    rows = []
+    for point in sorted(points, key=lambda point: point["microseconds"]):
+        leaves, recall = point["num_leaves"], point["recall@10"]
+        if recall > best.get(leaves, 0.0):
+            best[leaves] = recall
+            name = f"{leaves:,} leaves"
+            rows.append({"name": name, "x": point["microseconds"], "y": recall})
+    if not rows:
         return []
-    latency = latencies[0]
-    rows = [
-        {"name": "ScaNN", "x": point[latency], "y": point["recall@10"]}
-        for point in sorted(points, key=lambda point: point[latency])
-    ]
-    drawn = figures.curves(rows, latency.replace("_", " "), "recall@10 against exact search")
-    return [_figure("The index: recall against latency", drawn)]
+    rows.append({"name": "exact search", "x": index["exact_microseconds"], "y": 1.0})
+    drawn = figures.curves(rows, "CPU microseconds a query", "recall@10 against exact search")
+    return [_figure("The index: recall against time", drawn)]
 
 
 def of_time(report: Mapping[str, Any]) -> list[Figure]:

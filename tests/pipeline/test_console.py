@@ -10,7 +10,7 @@ def test_table_aligns_the_first_column_left_and_the_others_right():
     ]
 
 
-INDEX = {"recall@10": 0.991, "speedup_vs_exact": 2.0, "num_candidates": 1_200}
+INDEX = {"recall@10": 0.991, "speedup_vs_exact": 2.0, "num_candidates": 1_200, "num_leaves": 35}
 
 
 def interval(value):
@@ -86,3 +86,9 @@ def test_a_task_that_was_not_judged_says_why():
         "blessing": {"blessed": False, "reasons": []},
     })
     assert text.startswith("lists: lists, for nobody is new")
+
+
+def test_exact_search_in_the_place_of_an_index_is_told():
+    report = {"index": INDEX | {"num_leaves": 0}, "blessing": {"blessed": True, "reasons": []}}
+    text = console.metrics_tables(report)
+    assert "index: none, exact search of 1,200 candidates is as fast" in text

@@ -89,7 +89,10 @@ class Tables:
 def evaluate(monkeypatch, tmp_path):
     """Returns a function that runs the executor, perhaps sabotaged; it returns the metrics."""
 
-    def run(objective=None, floor=0.0, star=Star, both=None, skipped=None, **gate):
+    def run(
+        objective=None, floor=0.0, star=Star, both=None, skipped=None, recall=(0.99, 0.0), **gate
+    ):
+        index = dict(zip(("recall@10", "recall@10_standard_error"), recall, strict=True))
         fitted = SOUND[features.TRAIN] + SOUND[features.EVAL]
         tables = Tables(fitted.histories(NUM_USERS), float(star().read_fitted(True).stars.mean()))
         monkeypatch.setattr(executor.examples, "StarSchema", star)
@@ -106,7 +109,7 @@ def evaluate(monkeypatch, tmp_path):
         inputs["baselines"][0].uri = write_baselines(tmp_path / "baselines", star, skipped)
         inputs["index_evaluation"] = [artifacts.Evaluation()]
         inputs["index_evaluation"][0].uri = str(tmp_path)
-        (tmp_path / "metrics.json").write_text('{"recall@10": 0.99}')
+        (tmp_path / "metrics.json").write_text(json.dumps(index))
         inputs |= dict.fromkeys(("interactions", "users", "businesses"), [])
         for key, kind in (
             ("evaluation", artifacts.Evaluation),
@@ -281,3 +284,19 @@ def test_lists_without_users_are_left_out(evaluate):
     assert told["retrieval"]["test"]["models"] == {}
     reasons = told["blessing"]["reasons"]
     assert "left out: lists, for no test user has a business that is new to them" in reasons
+
+
+@pytest.mark.parametrize(
+    ("recall", "blessed"),
+    [
+        ((0.95, 0.0), True),
+        # 1.96 standard errors reach from .945 to .9509.
+        ((0.945, 0.003), True),
+        ((0.945, 0.002), False),
+    ],
+)
+def test_an_index_significantly_below_its_recall_is_refused(evaluate, recall, blessed):
+    told = evaluate(recall=recall)
+    (reason,) = [r for r in told["blessing"]["reasons"] if "of the index" in r]
+    assert f"is {recall[0]:.4f} ± {1.96 * recall[1]:.4f}, and should be 0.95 or more" in reason
+    assert reason.startswith("passed" if blessed else "FAILED")

@@ -63,8 +63,10 @@ def metrics():
             "blessed": False,
             "reasons": ["passed: well done", "FAILED: slice x", "left out: the model being served"],
         },
-        "index": {"recall@10": 0.99, "curve": [
-            {"recall@10": 0.9, "query_us": 20.0}, {"recall@10": 0.99, "query_us": 60.0}
+        "index": {"recall@10": 0.99, "exact_microseconds": 900.0, "curve": [
+            {"kind": "plain", "num_leaves": 20, "recall@10": 0.9, "microseconds": 20.0},
+            {"kind": "plain", "num_leaves": 20, "recall@10": 0.99, "microseconds": 60.0},
+            {"kind": "weighted", "num_leaves": 20, "recall@10": 0.5, "microseconds": 60.0},
         ]},
         "training": {"choices": {"rating": {
             "recipe": {"taste_dim": 8}, "best_step": 2, "num_steps": 3,
