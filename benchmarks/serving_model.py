@@ -99,11 +99,12 @@ def _encoder():
                 {key: tf.TensorSpec([None], tf.int64, name=key) for key in USER_COVARIATES},
                 tf.TensorSpec([None, NUM_SUMS], tf.float32),
                 tf.TensorSpec([None, None], tf.float32),
+                tf.TensorSpec([None, None], tf.float32),
                 tf.TensorSpec([None], tf.float32),
                 ragged,
             ]
         )
-        def encode(self, covariates, sums, directions, counts, histories):
+        def encode(self, covariates, sums, vectors, directions, counts, histories):
             visited = tf.ragged.map_flat_values(lambda rows: tf.gather(directions, rows), histories)
             rest = tf.ones([tf.shape(sums)[0], 1 + _RATING_DIM])
             embedding = tf.concat([tf.reduce_sum(visited, axis=1), rest], axis=1)

@@ -7,7 +7,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
 from models import features, tables
-from models.places import Places
+from models.places import Places, read_facts, read_places
 
 
 def split_files(channel: list[types.Artifact], split: str) -> list[str]:
@@ -59,48 +59,11 @@ class StarSchema:
         Returns:
           By business, its values.
         """
-        columns = tables.read_columns(
-            self._business_files,
-            {
-                features.BUSINESS_ID: tf.io.FixedLenFeature([], tf.string),
-                key: tf.io.RaggedFeature(tf.string),
-            },
-        )
-        return columns[key].take(np.argsort(columns[features.BUSINESS_ID]))
+        return read_facts(self._business_files, {key: tf.string})[key]
 
     def places(self) -> Places:
-        """Reads what requests filter businesses by; of one that closed for good no hours."""
-        keys = {
-            features.BUSINESS_NAME: tf.string,
-            features.BUSINESS_LATITUDE_DEGREES: tf.float32,
-            features.BUSINESS_LONGITUDE_DEGREES: tf.float32,
-            features.BUSINESS_IS_OPEN: tf.int64,
-            features.BUSINESS_OPENING_MINUTES: tf.int64,
-            features.BUSINESS_CLOSING_MINUTES: tf.int64,
-        }
-        columns = tables.read_columns(
-            self._business_files,
-            {
-                features.BUSINESS_ID: tf.io.FixedLenFeature([], tf.string),
-                **{key: tf.io.RaggedFeature(dtype) for key, dtype in keys.items()},
-            },
-        )
-        order = np.argsort(columns[features.BUSINESS_ID])
-        facts = {key: columns[key].take(order) for key in keys}
-        closed = facts[features.BUSINESS_IS_OPEN].padded(1, 1) == 0
-        hours = [
-            np.where(closed, -1, facts[key].padded(len(features.DAYS), -1)).astype(np.int16)
-            for key in (features.BUSINESS_OPENING_MINUTES, features.BUSINESS_CLOSING_MINUTES)
-        ]
-        degrees = (features.BUSINESS_LATITUDE_DEGREES, features.BUSINESS_LONGITUDE_DEGREES)
-        return Places(
-            names=facts[features.BUSINESS_NAME].padded(1, b"")[:, 0],
-            categories=self.postings(features.BUSINESS_CATEGORIES),
-            cities=self.postings(features.BUSINESS_CITY),
-            locations_degrees=np.hstack([facts[key].padded(1, np.nan) for key in degrees]),
-            opening_minutes=hours[0],
-            closing_minutes=hours[1],
-        )
+        """Reads what requests filter businesses by."""
+        return read_places(self._business_files)
 
     def postings(self, key: str) -> dict[bytes, np.ndarray]:
         """Lists the rows of the businesses that carry each value of a feature."""

@@ -8,7 +8,7 @@ rows that were held out, aggregates come from all training ratings.
 import dataclasses
 import math
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import scipy.sparse
@@ -141,31 +141,22 @@ def sum_ratings(
     """
     users, businesses = interactions.user_rows, interactions.business_rows
     taste = taste or Taste.none(len(bias.user_bias), len(bias.business_bias))
-    weights = np.ones(len(interactions)) if weights is None else weights
     centred = interactions.stars - bias.mean_stars
     ages_years = interactions.ages_years()
 
-    def group(rows, residual, others, coordinates, num_rows) -> np.ndarray:
-        columns = rating_columns(interactions.stars, residual, ages_years)
-        sums = [np.bincount(rows, column * weights, num_rows)[:, None] for column in columns]
-        if coordinates.shape[1]:
-            order = np.argsort(rows, kind="stable")
-            splits = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=num_rows))])
-            for values in (weights, weights * residual):
-                data = (values[order].astype(np.float32), others[order], splits)
-                matrix = scipy.sparse.csr_matrix(data, shape=(num_rows, len(coordinates)))
-                sums.append(matrix @ coordinates)
-        return np.concatenate(sums, axis=1, dtype=np.float32, casting="same_kind")
+    def side(rows, residual, others, coordinates, num_rows) -> np.ndarray:
+        columns = list(rating_columns(interactions.stars, residual, ages_years))
+        return sum_side(rows, columns, residual, others, coordinates, num_rows, weights)
 
     return RatingSums(
-        users=group(
+        users=side(
             users,
             centred - bias.business_bias[businesses],
             businesses,
             taste.businesses,
             len(bias.user_bias),
         ),
-        businesses=group(
+        businesses=side(
             businesses,
             centred - bias.user_bias[users],
             users,
@@ -175,6 +166,41 @@ def sum_ratings(
         bias=bias,
         taste=taste,
     )
+
+
+def sum_side(
+    rows: np.ndarray,
+    columns: Sequence[np.ndarray],
+    residual: np.ndarray,
+    others: np.ndarray,
+    coordinates: np.ndarray,
+    num_rows: int,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """Sums the ratings of each user, or of each business.
+
+    Args:
+      rows: `[num_ratings]` integer array: whose ratings they are.
+      columns: What `rating_columns` yields.
+      residual: `[num_ratings]` array, in stars.
+      others: `[num_ratings]` integer array: rows of the other side.
+      coordinates: `[num_others, taste_dim]` float32 array of the other side.
+      num_rows: Users, or businesses.
+      weights: Optional `[num_ratings]` array; 0 leaves a rating out.
+
+    Returns:
+      `[num_rows, NUM_SUMS + 2 * taste_dim]` float32 array.
+    """
+    weights = np.ones(len(rows)) if weights is None else weights
+    sums = [np.bincount(rows, column * weights, num_rows)[:, None] for column in columns]
+    if coordinates.shape[1]:
+        order = np.argsort(rows, kind="stable")
+        splits = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=num_rows))])
+        for values in (weights, weights * residual):
+            data = (values[order].astype(np.float32), others[order], splits)
+            matrix = scipy.sparse.csr_matrix(data, shape=(num_rows, len(coordinates)))
+            sums.append(matrix @ coordinates)
+    return np.concatenate(sums, axis=1, dtype=np.float32, casting="same_kind")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,16 +13,15 @@ from models.spectral import right_singular_vectors
 from models.tables import EntityTable
 
 
-def token_matrix(entities: EntityTable, keys: Sequence[str]) -> scipy.sparse.csr_matrix:
-    """Lays the tokens of categorical and bag features side by side, rare ones weighing more.
+def token_presence(entities: EntityTable, keys: Sequence[str]) -> scipy.sparse.csr_matrix:
+    """Lays the tokens of categorical and bag features side by side.
 
     Args:
       entities: Users or businesses.
       keys: Features to take.
 
     Returns:
-      A `[num_rows, num_tokens]` float32 sparse matrix: 1 / √(rows with the token) where a row has
-      it.
+      A `[num_rows, num_tokens]` float32 sparse matrix: 1 where a row has a token.
     """
     parts = []
     for key in keys:
@@ -34,14 +33,19 @@ def token_matrix(entities: EntityTable, keys: Sequence[str]) -> scipy.sparse.csr
         # All tokens outside a vocabulary share one position: a row may hold it many times.
         cells = np.unique(rows.astype(np.int64) * entities.vocabulary_sizes[key] + tokens)
         rows, tokens = np.divmod(cells, entities.vocabulary_sizes[key])
-        weights = (1.0 / np.sqrt(np.bincount(tokens)[tokens])).astype(np.float32)
         shape = (entities.num_rows, entities.vocabulary_sizes[key])
-        parts.append(scipy.sparse.csr_matrix((weights, (rows, tokens)), shape=shape))
+        ones = np.ones(len(rows), np.float32)
+        parts.append(scipy.sparse.csr_matrix((ones, (rows, tokens)), shape=shape))
     return scipy.sparse.hstack(parts, format="csr", dtype=np.float32)
 
 
-def project_tokens(entities: EntityTable, keys: Sequence[str], dim: int, seed: int) -> np.ndarray:
-    """Projects tokens onto their leading singular vectors.
+def token_coordinates(
+    entities: EntityTable, keys: Sequence[str], dim: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gives tokens coordinates that add up to those of the rows that have them.
+
+    A rare token weighs more: 1 / √(rows with it). Rows are then projected onto the leading singular
+    vectors.
 
     Source: Deerwester et al., "Indexing by latent semantic analysis" (1990).
 
@@ -52,24 +56,34 @@ def project_tokens(entities: EntityTable, keys: Sequence[str], dim: int, seed: i
       seed: Seed of the randomised decomposition.
 
     Returns:
-      `[num_rows, dim]` float32 array.
+      `[num_rows, dim]` float32 array of the rows, and `[num_tokens, dim]` float32 array of the
+      tokens, in the order of `token_presence`.
     """
-    matrix = token_matrix(entities, keys)
-    vectors, _ = right_singular_vectors(matrix, dim, seed)
-    return matrix @ vectors
+    presence = token_presence(entities, keys)
+    counts = np.maximum(presence.sum(axis=0).A1, 1.0)
+    weights = (1.0 / np.sqrt(counts)).astype(np.float32)
+    vectors, _ = right_singular_vectors(presence.multiply(weights).tocsr(), dim, seed)
+    tokens = weights[:, None] * vectors
+    return presence @ tokens, tokens
 
 
-def content_coordinates(businesses: EntityTable, dim: int, seed: int) -> np.ndarray:
+def content_coordinates(
+    businesses: EntityTable, dim: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Projects all tokens of the businesses and scales the coordinates.
 
     Args:
       businesses: All businesses.
-      dim: Coordinates wanted, as in `project_tokens`.
+      dim: Coordinates wanted, as in `token_coordinates`.
       seed: Seed of the randomised decomposition.
 
     Returns:
-      `[num_businesses, dim]` float32 array, each column of mean square 1, or 0 if it is empty.
+      `[num_businesses, dim]` float32 array, each column of mean square 1, or 0 if it is empty; and
+      `[num_tokens, dim]` float32 array of the tokens that add up to it.
     """
-    coordinates = project_tokens(businesses, sorted(businesses.vocabulary_sizes), dim, seed)
+    coordinates, tokens = token_coordinates(
+        businesses, sorted(businesses.vocabulary_sizes), dim, seed
+    )
     scale = np.sqrt(np.square(coordinates).mean(axis=0))
-    return np.divide(coordinates, scale, out=np.zeros_like(coordinates), where=scale > 1e-6)
+    inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 1e-6)
+    return coordinates * inverse, tokens * inverse

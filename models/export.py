@@ -2,18 +2,25 @@
 
 import os
 import tempfile
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from models import refresh
+from models.candidate_encoder import CandidateEncoder
+from models.errors import InputError
 from models.places import Places
 from models.postings import read_postings
 from models.query_encoder import QueryEncoder
 from models.recommender import Recommender
 from models.recommender_tables import RecommenderTables
-from models.tables import Bag
+from models.tables import Bag, Interactions
 from models.two_tower import TwoTowerModel
+
+if TYPE_CHECKING:  # It brings Beam along, and only names a type here.
+    import tensorflow_transform as tft
 
 
 def build_tables(
@@ -71,19 +78,72 @@ def save(recommender: Recommender, path: str) -> None:
 
 
 def save_exact(
-    model: TwoTowerModel, tables: RecommenderTables, transform: tf.keras.layers.Layer, path: str
+    model: TwoTowerModel,
+    tables: RecommenderTables,
+    fitted: Interactions,
+    user_transform: "tft.TFTransformOutput",
+    business_transform: "tft.TFTransformOutput",
+    path: str,
 ) -> None:
     """Exports a trained model for exact search.
 
     Args:
       model: The trained model.
       tables: What `build_tables` made of it.
-      transform: The users' Transform graph as a layer.
+      fitted: The interactions that it learnt from.
+      user_transform: The users' Transform graph.
+      business_transform: The businesses' Transform graph.
+      path: Folder of the SavedModel.
+    """
+    encoder = QueryEncoder(
+        model.query_tower,
+        user_transform.transform_features_layer(),
+        model.sums.users.shape[1],
+        int(model.options.embedding_dim),
+    )
+    candidate_encoder = CandidateEncoder(
+        model,
+        business_transform.transform_features_layer(),
+        business_transform.raw_feature_spec(),
+    )
+    sizes = len(tables.user_ids), len(tables.business_ids)
+    kept = refresh.of_training(candidate_encoder, model.user_vectors.numpy(), fitted, sizes)
+    save_refreshable(refresh.Export(tables, encoder, kept), path)
+
+
+def save_refreshable(exported: refresh.Export, path: str) -> None:
+    """Writes an export for exact search that can be refreshed.
+
+    Args:
+      exported: What to write.
       path: Folder of the SavedModel.
     """
     with tempfile.TemporaryDirectory() as assets:
-        encoder = QueryEncoder(model.query_tower, transform, model.sums.users.shape[1])
-        save(Recommender(tables, encoder, assets), path)
+        save(
+            Recommender(
+                exported.tables, exported.encoder, assets, refreshable=exported.refreshable
+            ),
+            path,
+        )
+
+
+def load_refreshable(path: str) -> refresh.Export:
+    """Reads back what `save_refreshable` wrote.
+
+    Args:
+      path: Folder of a SavedModel.
+
+    Raises:
+      InputError: If the export keeps nothing that it could be refreshed by.
+    """
+    loaded = tf.saved_model.load(path)
+    if not hasattr(loaded, "refreshable"):
+        raise InputError(
+            f"Expected an export for exact search, which can be refreshed, at {path!r}; got one "
+            "that keeps no towers. Give the folder of `t2rec`, not of `t2rec_scann`, from a run of "
+            "this release."
+        )
+    return refresh.Export(*_read(loaded, path), loaded.refreshable)
 
 
 def load_tables(path: str) -> tuple[RecommenderTables, tf.Module]:
@@ -95,7 +155,10 @@ def load_tables(path: str) -> tuple[RecommenderTables, tf.Module]:
     Returns:
       The tables, and the restored encoder, fit for another `Recommender`.
     """
-    loaded = tf.saved_model.load(path)
+    return _read(tf.saved_model.load(path), path)
+
+
+def _read(loaded: Any, path: str) -> tuple[RecommenderTables, tf.Module]:
     splits = loaded.seen_row_splits.numpy()
     num_businesses = loaded.history_weights.shape[0]
     retrieval_weight, rating_weight = loaded.default_weights.numpy().tolist()

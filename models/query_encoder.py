@@ -19,7 +19,11 @@ class QueryEncoder(tf.Module):
     """The query tower from raw covariates on: the Transform graph, then f."""
 
     def __init__(
-        self, tower: tf.keras.layers.Layer, transform: tf.keras.layers.Layer, sums_dim: int
+        self,
+        tower: tf.keras.layers.Layer,
+        transform: tf.keras.layers.Layer,
+        sums_dim: int,
+        embedding_dim: int,
     ):
         """Joins the two.
 
@@ -27,10 +31,12 @@ class QueryEncoder(tf.Module):
           tower: A built `models.towers.QueryTower`.
           transform: The users' Transform graph as a layer (`transform_features_layer`).
           sums_dim: Width of the users' rating sums.
+          embedding_dim: Coordinates of the retrieval direction.
         """
         super().__init__(name="query_encoder")
         self.tower = tower
         self.transform = transform
+        self._embedding_dim = embedding_dim
         ragged = tf.RaggedTensorSpec([None, None], tf.int32, row_splits_dtype=tf.int64)
         self.encode = tf.function(
             self._encode,
@@ -39,12 +45,15 @@ class QueryEncoder(tf.Module):
                 {key: tf.TensorSpec([None], tf.int64, name=key) for key in USER_COVARIATES},
                 tf.TensorSpec([None, sums_dim], tf.float32),
                 tf.TensorSpec([None, None], tf.float32),
+                tf.TensorSpec([None, None], tf.float32),
                 tf.TensorSpec([None], tf.float32),
                 ragged,
             ],
         )
 
-    def _encode(self, covariates, sums, directions, history_weights, histories) -> tf.Tensor:
+    def _encode(
+        self, covariates, sums, user_vectors, directions, history_weights, histories
+    ) -> tf.Tensor:
         batch = tf.shape(sums)[0]
         raw = {key: _sparse(value) for key, value in covariates.items()}
         raw[features.USER_ID] = tf.fill([batch, 1], "")
@@ -52,13 +61,11 @@ class QueryEncoder(tf.Module):
         raw[features.USER_FRIENDS] = _sparse(tf.fill([batch], ""), missing="")
         raw[features.USER_ELITE_YEARS] = _sparse(tf.fill([batch], tf.constant(-1, tf.int64)))
         numeric = self.transform(raw)[NUMERIC]
-        # What training learnt under a user's id is nobody else's.
-        nothing = tf.zeros([batch, tf.shape(directions)[1]])
         return self.tower(
             query_inputs(
                 numeric,
                 sums,
-                nothing,
+                tf.ensure_shape(user_vectors, [None, self._embedding_dim]),
                 histories.with_values(tf.gather(directions, histories.values)),
                 histories.with_values(tf.gather(history_weights, histories.values)),
             )

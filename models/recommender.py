@@ -47,6 +47,7 @@ class Recommender(tf.Module):
         encoder: tf.Module,
         assets_dir: str,
         make_search: Callable[[ExactSearch], Any] | None = None,
+        refreshable: tf.Module | None = None,
     ):
         """Builds the module.
 
@@ -55,6 +56,7 @@ class Recommender(tf.Module):
           encoder: A `QueryEncoder`, or one that was restored from another export.
           assets_dir: Folder for the lists of ids, which become assets of the export.
           make_search: Makes an approximate search of the exact one.
+          refreshable: What it takes to embed users and businesses anew: `models.refresh`.
 
         Raises:
           InputError: If an id can't be a line of a text file.
@@ -62,6 +64,7 @@ class Recommender(tf.Module):
         super().__init__(name="recommender")
         self.tables = tables
         self.encoder = encoder
+        self.refreshable = refreshable
         # Of the recommending signatures: by name, what holds where an input is left out.
         self.optional_inputs = recommending_inputs(tables.retrieval_weight, tables.rating_weight)
         self._defaults = dict(self.optional_inputs)
@@ -182,6 +185,8 @@ class Recommender(tf.Module):
         queries = self.encoder.encode(
             covariates,
             sums,
+            # What training learnt under a user's id is nobody else's.
+            tf.zeros([batch, self._direction_dim]),
             gather_rows(self.candidate_embeddings, visited)[:, : self._direction_dim],
             tf.gather(self.history_weights, visited),
             # Rows of what was just gathered.

@@ -28,6 +28,8 @@ class Priors:
       user_weights: `[num_numeric]` float64 array: those of the users' numeric covariates.
       user_intercept: The prior of a user whose covariates are all 0.
       business_intercept: The prior of a business without covariates.
+      business_weights: `[num_columns]` float64 array: those of `Covariates.businesses`, without the
+        intercept.
     """
 
     users: np.ndarray
@@ -35,11 +37,15 @@ class Priors:
     user_weights: np.ndarray
     user_intercept: float
     business_intercept: float
+    business_weights: np.ndarray
 
     @classmethod
-    def none(cls, users: int, businesses: int, num_numeric: int = 0) -> "Priors":
-        """Returns priors of 0 for so many users and businesses."""
-        return cls(np.zeros(users), np.zeros(businesses), np.zeros(num_numeric), 0.0, 0.0)
+    def none(
+        cls, users: int, businesses: int, num_numeric: int = 0, num_columns: int = 0
+    ) -> "Priors":
+        """Returns priors of 0 for so many users and businesses, and weights of their covariates."""
+        sizes = np.zeros(users), np.zeros(businesses), np.zeros(num_numeric)
+        return cls(*sizes, 0.0, 0.0, np.zeros(num_columns))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +153,7 @@ def fit_ridge(
         user_weights=user_weights[1:],
         user_intercept=float(user_weights[0]),
         business_intercept=float(business_weights[0]),
+        business_weights=business_weights[1:],
     )
     return RidgeFit(mean, user_parts, business_parts, priors)
 
@@ -168,8 +175,10 @@ def fit_priors(
       seed: Seed of the sample.
     """
     if math.isinf(penalty):
-        (num_users, width), num_businesses = covariates.users.shape, covariates.businesses.shape[0]
-        return Priors.none(num_users, num_businesses, width - 1)
+        (num_users, width), (num_businesses, num_columns) = (
+            side.shape for side in (covariates.users, covariates.businesses)
+        )
+        return Priors.none(num_users, num_businesses, width - 1, num_columns - 1)
     return _fit(_sample(interactions, seed), covariates, shrinkages, penalty).priors
 
 

@@ -96,6 +96,7 @@ class EntityTable:
         nobody asks for them.
       content: `[num_rows, content_dim]` float32 array (`models.content`); of dimension 0 until it
         is computed.
+      content_tokens: `[num_tokens, content_dim]` float32 array: what each token adds to it.
     """
 
     ids: np.ndarray
@@ -105,10 +106,14 @@ class EntityTable:
     vocabulary_sizes: Mapping[str, int] = dataclasses.field(default_factory=dict)
     vocabularies: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     content: np.ndarray = dataclasses.field(default=None)  # type: ignore[arg-type]
+    content_tokens: np.ndarray = dataclasses.field(default=None)  # type: ignore[arg-type]
 
     def __post_init__(self):
         if self.content is None:
             object.__setattr__(self, "content", np.zeros([len(self.ids), 0], np.float32))
+        if self.content_tokens is None:
+            num_tokens = sum(self.vocabulary_sizes.values())
+            object.__setattr__(self, "content_tokens", np.zeros([num_tokens, 0], np.float32))
 
     @property
     def num_rows(self) -> int:

@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from models.content import project_tokens
+from models.content import token_coordinates
 from models.preprocessing import CATEGORIES
 from models.spectral import incidence, right_singular_vectors
 from models.tables import EntityTable, Interactions
@@ -17,7 +17,7 @@ from models.tables import EntityTable, Interactions
 # Tags (categories) get more coordinates than visits: they are there for cold businesses, too.
 TAG_DIMS_PER_TASTE_DIM = 2
 # Farthest that a coordinate reaches, in standard deviations over ratings.
-_MAX_COORDINATE = 4.0
+MAX_COORDINATE = 4.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,15 +28,18 @@ class Taste:
       users: `[num_users, taste_dim]` float32 array; zeros for a user without interactions.
       businesses: `[num_businesses, business_dim]` float32 array: `taste_dim` coordinates from
         visits, zeros for a business without any, then those from tags.
+      tags: `[num_categories, business_dim - taste_dim]` float32 array: what each category adds to
+        those from tags, which end at `MAX_COORDINATE`.
     """
 
     users: np.ndarray
     businesses: np.ndarray
+    tags: np.ndarray
 
     @classmethod
     def none(cls, num_users: int, num_businesses: int) -> "Taste":
         """Returns coordinates of dimension 0."""
-        return cls(np.zeros([num_users, 0], np.float32), np.zeros([num_businesses, 0], np.float32))
+        return cls(*(np.zeros([size, 0], np.float32) for size in (num_users, num_businesses, 0)))
 
     @property
     def taste_dim(self) -> int:
@@ -73,15 +76,23 @@ def taste_coordinates(
     # Rows of frequent businesses are long in proportion to the root of their visits.
     by_visits = vectors[:, 1:] / np.sqrt(np.maximum(counts, 1))[:, None]
     by_user = (visits @ vectors[:, 1:]) / np.sqrt(np.maximum(user_counts, 1))[:, None]
-    by_tags = project_tokens(businesses, [CATEGORIES], TAG_DIMS_PER_TASTE_DIM * taste_dim, seed)
+    tag_dim = TAG_DIMS_PER_TASTE_DIM * taste_dim
+    by_tags, tags = token_coordinates(businesses, [CATEGORIES], tag_dim, seed)
+    tag_scales = _scales(by_tags, counts)
     return Taste(
-        users=_scale(by_user, user_counts),
-        businesses=np.concatenate([_scale(by_visits, counts), _scale(by_tags, counts)], axis=1),
+        users=_clip(by_user * _scales(by_user, user_counts)),
+        businesses=np.concatenate(
+            [_clip(by_visits * _scales(by_visits, counts)), _clip(by_tags * tag_scales)], axis=1
+        ),
+        tags=(tags * tag_scales).astype(np.float32),
     )
 
 
-def _scale(coordinates: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Scales each coordinate to mean square 1 over ratings; an empty one stays zero."""
+def _scales(coordinates: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Finds what scales each coordinate to mean square 1 over ratings; 0 for an empty one."""
     squares = counts @ coordinates.astype(np.float64) ** 2 / max(counts.sum(), 1)
-    scales = 1.0 / np.sqrt(np.where(squares > 1e-12, squares, np.inf))
-    return np.clip(coordinates * scales, -_MAX_COORDINATE, _MAX_COORDINATE).astype(np.float32)
+    return 1.0 / np.sqrt(np.where(squares > 1e-12, squares, np.inf))
+
+
+def _clip(coordinates: np.ndarray) -> np.ndarray:
+    return np.clip(coordinates, -MAX_COORDINATE, MAX_COORDINATE).astype(np.float32)

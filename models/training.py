@@ -81,15 +81,15 @@ def train(
         users, businesses, train_set, eval_set, dict(model_options), dict(options), refit, base
     )
     records = Records((kept or Checkpoints()).within(key), logs)
-    content = content_coordinates(businesses, _CONTENT_DIM, options.seed)
+    content, tokens = content_coordinates(businesses, _CONTENT_DIM, options.seed)
     warm = None
     if base is not None:
         warm, model_options, options = _warm_start(
             WarmStart(base, users, businesses, train_set), model_options, options
         )
     if warm is not None:
-        content = warm.align_content(content)
-    businesses = dataclasses.replace(businesses, content=content)
+        content, tokens = warm.align_content(content, tokens)
+    businesses = dataclasses.replace(businesses, content=content, content_tokens=tokens)
     shrinkages = choose_shrinkages(train_set, eval_set, users.num_rows, businesses.num_rows)
     model_options, sizes = settle_sizes(
         model_options, users, businesses, train_set, shrinkages, options.seed

@@ -63,7 +63,7 @@ class TwoTowerModel(tfrs.Model):
         self.sums = sums
         self.factors = Factors.none(users.num_rows, businesses.num_rows)
         self._users = users
-        self._businesses = businesses
+        self.businesses = businesses
         self._histories = histories
         counts = np.bincount(histories.values, minlength=businesses.num_rows)
         self.counts = tf.constant(counts, tf.float32)
@@ -277,10 +277,10 @@ class TwoTowerModel(tfrs.Model):
         """
         blocks = [
             self._embed_candidates(
-                tf.range(start, min(start + _BLOCK_ROWS, self._businesses.num_rows)),
+                tf.range(start, min(start + _BLOCK_ROWS, self.businesses.num_rows)),
                 self.sums.businesses[start : start + _BLOCK_ROWS],
             )
-            for start in range(0, self._businesses.num_rows, _BLOCK_ROWS)
+            for start in range(0, self.businesses.num_rows, _BLOCK_ROWS)
         ]
         embedded = np.concatenate([block.numpy() for block in blocks])
         return self._insert_factors(embedded, self.factors.businesses)
@@ -312,7 +312,7 @@ class TwoTowerModel(tfrs.Model):
             NUMERIC: tf.zeros([1, self._business_numeric.shape[1]]),
             TASTE: tf.zeros([1, self._taste.shape[1]]),
             CONTENT: tf.zeros([1, self._content.shape[1]]),
-            CITY: tf.constant([self._businesses.vocabulary_sizes[CITY] - 1]),
+            CITY: tf.constant([self.businesses.vocabulary_sizes[CITY] - 1]),
             **{key: empty for key in self._bags},
         }).numpy()
         return self._insert_factors(embedded, np.zeros([1, self.factors.factor_dim], np.float32))

@@ -71,6 +71,7 @@ class Learnt:
             "content": self.content,
             "taste_users": self.taste.users,
             "taste_businesses": self.taste.businesses,
+            "taste_tags": self.taste.tags,
         }
         for key, tokens in self.vocabularies.items():
             tensors[f"vocabulary/{key}"] = tokens
@@ -97,7 +98,7 @@ class Learnt:
                 for key in ("user_ids", "business_ids", "user_rows", "business_rows", "content")
             },
             vocabularies={key: tensors[f"vocabulary/{key}"] for key in told["vocabularies"]},
-            taste=Taste(tensors["taste_users"], tensors["taste_businesses"]),
+            taste=Taste(*(tensors[f"taste_{part}"] for part in ("users", "businesses", "tags"))),
             options=told["options"],
             weights={
                 task: [tensors[f"weights/{task}/{place}"] for place in range(count)]
@@ -182,19 +183,25 @@ class WarmStart:
         ]
         return f"other settings: {'; '.join(changed)}" if changed else ""
 
-    def align_content(self, content: np.ndarray) -> np.ndarray:
-        """Turns `[num_businesses, content_dim]` coordinates onto the earlier ones."""
-        return _align(content, self._learnt.content, self._businesses)
+    def align_content(
+        self, content: np.ndarray, tokens: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Turns content coordinates, of businesses and of tokens, onto the earlier ones."""
+        turn = _turn(content, self._learnt.content, self._businesses)
+        return content @ turn, tokens @ turn
 
     def align_taste(self, taste: Taste) -> Taste:
         """Turns taste coordinates onto the earlier ones: those of visits, and those of tags."""
         dim, earlier = taste.taste_dim, self._learnt.taste
         if earlier.businesses.shape[1] != taste.businesses.shape[1]:
             return taste
-        turn = _turn(taste.businesses[:, :dim], earlier.businesses[:, :dim], self._businesses)
-        tags = _align(taste.businesses[:, dim:], earlier.businesses[:, dim:], self._businesses)
-        visits = taste.businesses[:, :dim] @ turn
-        return Taste(taste.users @ turn, np.concatenate([visits, tags], axis=1))
+        parts = np.split(taste.businesses, [dim], axis=1)
+        turns = [
+            _turn(part, before, self._businesses)
+            for part, before in zip(parts, np.split(earlier.businesses, [dim], axis=1), strict=True)
+        ]
+        turned = [part @ turn for part, turn in zip(parts, turns, strict=True)]
+        return Taste(taste.users @ turns[0], np.concatenate(turned, axis=1), taste.tags @ turns[1])
 
     def assign(self, task: str, model: TwoTowerModel, variables: list[tf.Variable]) -> str:
         """Sets the variables of a task that has just been created.
@@ -248,7 +255,7 @@ def _without(places: np.ndarray, dropped: np.ndarray) -> np.ndarray:
 def _turn(present: np.ndarray, earlier: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Returns the rotation that takes present coordinates closest to the earlier ones."""
     both = places >= 0
-    if not both.any() or not present.shape[1]:
+    if not both.any() or not present.shape[1] or present.shape[1] != earlier.shape[1]:
         return np.eye(present.shape[1], dtype=np.float32)
     turn, _ = scipy.linalg.orthogonal_procrustes(present[both], earlier[places[both]])
     return turn.astype(np.float32)
@@ -256,6 +263,4 @@ def _turn(present: np.ndarray, earlier: np.ndarray, places: np.ndarray) -> np.nd
 
 def _align(present: np.ndarray, earlier: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Turns `[num_rows, dim]` coordinates, `places` of whose rows are known earlier."""
-    if present.shape[1] != earlier.shape[1]:
-        return present
     return present @ _turn(present, earlier, places)

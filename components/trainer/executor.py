@@ -76,12 +76,16 @@ class Executor(base_executor.BaseExecutor):
             places=star.places(),
         )
         model = artifact_utils.get_single_instance(output_dict["model"])
+        user_graph, business_graph = (
+            tft.TFTransformOutput(artifact_utils.get_single_uri(input_dict[key]))
+            for key in ("user_graph", "business_graph")
+        )
         export.save_exact(
             result.model,
             recommender_tables,
-            tft.TFTransformOutput(
-                artifact_utils.get_single_uri(input_dict["user_graph"])
-            ).transform_features_layer(),
+            result.fitted,
+            user_graph,
+            business_graph,
             path_utils.serving_model_dir(model.uri),
         )
         if result.learnt is not None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from models.aggregates import NUM_AGGREGATES, aggregate_features, cross_fit, sum_ratings
 from models.bias import fit_bias
-from models.content import project_tokens
+from models.content import token_coordinates
 from models.tables import EntityTable, Interactions
 
 _NUM_FOLDS = 20
@@ -42,7 +42,9 @@ class RatingFeatures:
         """
         self._users, self._businesses = users, businesses
         self._shrinkages, self._seed = shrinkages, seed
-        projected = [project_tokens(businesses, [key], _BAG_DIM, seed) for key in businesses.bags]
+        projected = [
+            token_coordinates(businesses, [key], _BAG_DIM, seed)[0] for key in businesses.bags
+        ]
         self._of_business = np.concatenate([businesses.numeric, *projected], axis=1)
 
     @staticmethod

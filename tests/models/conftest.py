@@ -37,7 +37,7 @@ def analyse(folder, table, preprocess, raw) -> Analysed:
     """Runs TensorFlow Transform over rows in memory."""
     import tensorflow_transform as tft
     import tensorflow_transform.beam as tft_beam
-    from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
+    from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io, schema_utils
 
     from schemas.loader import load_schema
 
@@ -48,6 +48,10 @@ def analyse(folder, table, preprocess, raw) -> Analysed:
         data = (rows, dataset_metadata.DatasetMetadata(schema))
         (transformed, _), graph = data | tft_beam.AnalyzeAndTransformDataset(preprocess)
         graph | tft_beam.WriteTransformFn(str(folder / "graph"))
+    # As TFX's component does.
+    metadata_io.write_metadata(
+        dataset_metadata.DatasetMetadata(schema), str(folder / "graph" / "metadata")
+    )
     key = features.TABLE_IDS[table]
     return Analysed(
         rows={np.ravel(row[key])[0]: row for row in transformed},
@@ -117,8 +121,8 @@ def business_graph(tmp_path_factory) -> Analysed:
     return analyse(tmp_path_factory.mktemp("businesses"), "businesses", preprocess_businesses, raw)
 
 
-def parse_rows(spec, rows) -> dict:
-    """Makes raw features of rows of lists, as a reader of tf.Examples does."""
+def make_examples(rows) -> list[bytes]:
+    """Makes tf.Examples of rows of lists."""
     import tensorflow as tf
 
     examples = []
@@ -129,13 +133,26 @@ def parse_rows(spec, rows) -> dict:
             kind = "float_list" if isinstance(values[0], float) else kind
             getattr(example.features.feature[key], kind).value.extend(values)
         examples.append(example.SerializeToString())
-    return tf.io.parse_example(examples, spec)
+    return examples
+
+
+def parse_rows(spec, rows) -> dict:
+    """Makes raw features of rows of lists, as a reader of tf.Examples does."""
+    import tensorflow as tf
+
+    return tf.io.parse_example(make_examples(rows), spec)
 
 
 @pytest.fixture(scope="session")
 def make_graph():
     """`analyse`, for tests with rows of their own."""
     return analyse
+
+
+@pytest.fixture(scope="session")
+def make_tf_examples():
+    """`make_examples`, for tests."""
+    return make_examples
 
 
 @pytest.fixture(scope="session")
@@ -155,6 +172,8 @@ class Planted:
       users: All users, transformed by `user_graph`.
       businesses: All businesses.
       covariates: Raw covariates of each user; a key is absent where nothing is known.
+      raw_businesses: Raw features of each business.
+      business_graph: What Transform made of them.
       train: Interactions to learn from.
       eval: Interactions to choose on.
       test: Interactions to judge by.
@@ -164,6 +183,8 @@ class Planted:
     users: EntityTable
     businesses: EntityTable
     covariates: list
+    raw_businesses: list
+    business_graph: Analysed
     train: Interactions
     eval: Interactions
     test: Interactions
@@ -208,6 +229,7 @@ def _planted_places(business_kinds) -> Places:
         cities={
             "Córdoba".encode(): np.flatnonzero(every % 3 == 0).astype(np.int32),
             b"Reno": np.flatnonzero(every % 3 == 1).astype(np.int32),
+            b"Elko": np.flatnonzero(every % 3 == 2).astype(np.int32),
         },
         locations_degrees=locations,
         opening_minutes=opening,
@@ -215,10 +237,35 @@ def _planted_places(business_kinds) -> Places:
     )
 
 
+def _raw_businesses(places) -> list:
+    """What Yelp would say of the planted businesses."""
+    labels: list = [{} for _ in range(NUM_BUSINESSES)]
+    for key, postings in (("categories", places.categories), ("city", places.cities)):
+        for label, rows in postings.items():
+            for row in rows:
+                labels[row][key] = [label]
+    for row, label in enumerate(labels):
+        label[features.BUSINESS_ID] = [b"place-%03d" % row]
+        label[features.BUSINESS_NAME] = [places.names[row]]
+        latitude, longitude = places.locations_degrees[row].tolist()
+        if np.isfinite(latitude):
+            label[features.BUSINESS_LATITUDE_DEGREES] = [latitude]
+            label[features.BUSINESS_LONGITUDE_DEGREES] = [longitude]
+        label[features.BUSINESS_OPENING_MINUTES] = places.opening_minutes[row].tolist()
+        label[features.BUSINESS_CLOSING_MINUTES] = places.closing_minutes[row].tolist()
+    return labels
+
+
 @pytest.fixture(scope="session")
-def planted(user_graph) -> Planted:
+def planted(user_graph, tmp_path_factory) -> Planted:
     """200 users, 100 businesses and nearly 4,000 ratings."""
-    from models.preprocessing import ATTRIBUTES, CATEGORIES, CITY, NUMERIC
+    from models.preprocessing import (
+        ATTRIBUTES,
+        CATEGORIES,
+        CITY,
+        NUMERIC,
+        preprocess_businesses,
+    )
 
     rng = np.random.default_rng(42)
     user_kinds = rng.permutation(np.arange(NUM_USERS) % 2)
@@ -237,9 +284,17 @@ def planted(user_graph) -> Planted:
     del covariates[3][features.USER_YELPING_SINCE_SECONDS]
     rows = [{features.USER_ID: [b"id"], **row} for row in covariates]
     transform = user_graph.output.transform_features_layer()
-    every = np.arange(NUM_BUSINESSES)
-    tokens = Bag(business_kinds.astype(np.int32), np.arange(NUM_BUSINESSES + 1))
-    nothing = Bag(np.zeros(0, np.int32), np.zeros(NUM_BUSINESSES + 1, np.int64))
+    places = _planted_places(business_kinds)
+    raw_businesses = _raw_businesses(places)
+    folder = tmp_path_factory.mktemp("planted_businesses")
+    graph = analyse(folder, "businesses", preprocess_businesses, raw_businesses)
+    transformed = [graph.rows[raw[features.BUSINESS_ID][0]] for raw in raw_businesses]
+
+    def bag(key):
+        lists = [np.zeros(0) if row[key] is None else np.ravel(row[key]) for row in transformed]
+        splits = np.cumsum([0, *map(len, lists)])
+        return Bag(np.concatenate(lists).astype(np.int32), splits)
+
     return Planted(
         users=EntityTable(
             ids=np.array([b"user-%03d" % row for row in range(NUM_USERS)], object),
@@ -247,16 +302,18 @@ def planted(user_graph) -> Planted:
         ),
         businesses=EntityTable(
             ids=np.array([b"place-%03d" % row for row in range(NUM_BUSINESSES)], object),
-            numeric=rng.normal(size=(NUM_BUSINESSES, 3)).astype(np.float32),
-            categorical={CITY: (every % 3).astype(np.int32)},
-            bags={CATEGORIES: tokens, ATTRIBUTES: nothing},
+            numeric=np.stack([row[NUMERIC] for row in transformed]).astype(np.float32),
+            categorical={CITY: np.array([row[CITY] for row in transformed], np.int32).ravel()},
+            bags={key: bag(key) for key in (CATEGORIES, ATTRIBUTES)},
             vocabulary_sizes={CITY: 4, CATEGORIES: 3, ATTRIBUTES: 1},
         ),
         covariates=covariates,
+        raw_businesses=raw_businesses,
+        business_graph=graph,
         train=ratings[: -2 * tenth],
         eval=ratings[-2 * tenth : -tenth],
         test=ratings[-tenth:],
-        places=_planted_places(business_kinds),
+        places=places,
     )
 
 
@@ -327,8 +384,14 @@ def exact_export(planted, trained, user_graph, tmp_path_factory) -> Exported:
         places=planted.places,
     )
     path = str(tmp_path_factory.mktemp("exact") / "1")
-    transform = user_graph.output.transform_features_layer()
-    export.save_exact(trained.model, tables, transform, path)
+    export.save_exact(
+        trained.model,
+        tables,
+        trained.fitted,
+        user_graph.output,
+        planted.business_graph.output,
+        path,
+    )
     return Exported(path, tables)
 
 

@@ -41,6 +41,10 @@ def test_columns_by_hand():
     ]
 
 
+def _priors(businesses):
+    return Priors(np.full(6, 0.5), businesses, np.zeros(0), 0.0, 0.0, np.zeros(0))
+
+
 class TestSumRatings:
     ratings = Interactions(
         np.array([0, 0, 1]),
@@ -77,7 +81,9 @@ class TestSumRatings:
         assert sums.businesses.tolist() == [[2, 3, 4.5, 1, 0, 1.5], [0, 0, 0, 0, 0, 0]]
 
     def test_sums_along_taste_coordinates_by_hand(self):
-        taste = Taste(np.array([[2.0], [4.0], [8.0]]), np.array([[1.0, 0.0], [-3.0, 0.5]]))
+        taste = Taste(
+            np.array([[2.0], [4.0], [8.0]]), np.array([[1.0, 0.0], [-3.0, 0.5]]), np.zeros([0, 1])
+        )
         sums = sum_ratings(self.ratings, self.bias, taste=taste)
         # User 0 visited both businesses, with residuals 1 and -1; user 1 the first, with 0.
         assert sums.users[:, 6:].tolist() == [[-2, 0.5, 4, -0.5], [1, 0, 0, 0], [0, 0, 0, 0]]
@@ -180,7 +186,7 @@ class TestCrossFit:
         assert (users[:, 0] < num_ratings).all()
 
     def test_beyond_the_memory_sums_lie_on_disk(self):
-        taste = Taste(np.ones((6, 2), np.float32), np.ones((5, 3), np.float32))
+        taste = Taste(np.ones((6, 2), np.float32), np.ones((5, 3), np.float32), np.zeros([0, 1]))
         arguments = (_random_ratings(), 6, 5, _SHRINKAGES, self.num_folds, self.seed, taste)
         # 60 ratings: 12 columns of a user's sums and 10 of a business's, 4 bytes each.
         in_memory = cross_fit(*arguments, max_bytes=60 * 22 * 4)
@@ -203,7 +209,9 @@ class TestCrossFit:
 
         def fit_priors(others):
             seen.append(others)
-            return Priors(np.full(6, 0.5), np.arange(5.0) + len(seen), np.zeros(0), 0.0, 0.0)
+            return Priors(
+                np.full(6, 0.5), np.arange(5.0) + len(seen), np.zeros(0), 0.0, 0.0, np.zeros(0)
+            )
 
         known = cross_fit(ratings, 6, 5, _SHRINKAGES, self.num_folds, self.seed, None, fit_priors)
         # Four folds are four groups: which one a row is in, its prior tells.
@@ -212,7 +220,9 @@ class TestCrossFit:
         for number, others in enumerate(seen):
             outside = ratings[group != number]
             np.testing.assert_array_equal(others.stars, outside.stars)
-            priors = Priors(np.full(6, 0.5), np.arange(5.0) + number + 1, np.zeros(0), 0.0, 0.0)
+            priors = Priors(
+                np.full(6, 0.5), np.arange(5.0) + number + 1, np.zeros(0), 0.0, 0.0, np.zeros(0)
+            )
             sums = sum_ratings(outside, fit_bias(outside, 6, 5, *_SHRINKAGES, priors=priors))
             rows = group == number
             np.testing.assert_allclose(

@@ -132,7 +132,7 @@ def test_choice_is_the_best_of_the_grid():
 
 def test_biases_shrink_to_their_priors_by_hand():
     # One rating of 5 by user 0; user 1 has none. With the mean 5 the residual is 0 - .6 - .2.
-    priors = Priors(np.array([0.6, -0.4]), np.array([0.2]), np.zeros(0), 0.0, 0.0)
+    priors = Priors(np.array([0.6, -0.4]), np.array([0.2]), np.zeros(0), 0.0, 0.0, np.zeros(0))
     model = fit_bias(_ratings((0, 0, 5.0)), 2, 1, 3.0, 1e12, priors=priors)
     # A quarter of the residual is the user's, the business does not move.
     np.testing.assert_allclose(model.user_bias, [0.6 - 0.8 / 4, -0.4], atol=1e-6)

@@ -32,7 +32,7 @@ def _randomise(layer, seed=0):
         variable.assign(rng.normal(scale=0.5, size=variable.shape))
 
 
-_PRIORS = Priors(np.zeros(3), np.zeros(3), np.array([0.3, 0, 0, 0, 0, 0]), 0.1, 0.0)
+_PRIORS = Priors(np.zeros(3), np.zeros(3), np.array([0.3, 0, 0, 0, 0, 0]), 0.1, 0.0, np.zeros(0))
 
 
 def _query_inputs(batch=3, seed=1):

@@ -66,6 +66,7 @@ def _build(**changes) -> TwoTowerModel:
         rng.normal(size=users.numeric.shape[1]),
         0.2,
         -0.3,
+        np.zeros(0),
     )
     bias = fit_bias(_RATINGS, _NUM_USERS, _NUM_BUSINESSES, 2.0, 2.0, priors=priors)
     taste = taste_coordinates(_RATINGS, _NUM_USERS, businesses, 1, seed=0)

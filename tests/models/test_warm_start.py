@@ -200,8 +200,10 @@ class TestCoordinates:
         turn, _ = np.linalg.qr(rng.normal(size=(width, width)))
         warm = WarmStart(learnt, today.users, today.businesses, today.train)
         turned = np.concatenate([np.zeros((_NEW_PLACES, width)), learnt.content @ turn])
-        found = warm.align_content(turned.astype(np.float32))[_NEW_PLACES:]
-        np.testing.assert_allclose(found, learnt.content, atol=1e-4)
+        tokens = rng.normal(size=(5, width))
+        found, tokens_found = warm.align_content(turned.astype(np.float32), tokens @ turn)
+        np.testing.assert_allclose(found[_NEW_PLACES:], learnt.content, atol=1e-4)
+        np.testing.assert_allclose(tokens_found, tokens, atol=1e-4)
 
     def test_of_taste_turn_alike_on_both_sides(self, learnt, today):
         turn, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(2, 2)))
@@ -213,10 +215,12 @@ class TestCoordinates:
                 np.zeros((_NEW_PLACES, 6)),
                 np.concatenate([taste.businesses[:, :2] @ turn, taste.businesses[:, 2:]], axis=1),
             ]),
+            taste.tags,
         )
         found = warm.align_taste(grown)
         np.testing.assert_allclose(found.users[_NEW_USERS:], taste.users, atol=1e-4)
         np.testing.assert_allclose(found.businesses[_NEW_PLACES:], taste.businesses, atol=1e-4)
+        np.testing.assert_allclose(found.tags, taste.tags, atol=1e-4)
 
 
 class TestTraining:

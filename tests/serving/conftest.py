@@ -117,11 +117,12 @@ def make_encoder():
                 {key: tf.TensorSpec([None], tf.int64, name=key) for key in USER_COVARIATES},
                 tf.TensorSpec([None, NUM_SUMS], tf.float32),
                 tf.TensorSpec([None, None], tf.float32),
+                tf.TensorSpec([None, None], tf.float32),
                 tf.TensorSpec([None], tf.float32),
                 ragged,
             ]
         )
-        def encode(self, covariates, sums, directions, counts, histories):
+        def encode(self, covariates, sums, vectors, directions, counts, histories):
             count = tf.shape(sums)[0]
             visited = tf.ragged.map_flat_values(lambda rows: tf.gather(directions, rows), histories)
             direction = tf.reduce_sum(visited, axis=1)
