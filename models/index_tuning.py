@@ -19,7 +19,7 @@ from models.scann_index import (
     ScannSearch,
     recalls_against_exact,
 )
-from models.search import NEIGHBOURS, PLAIN, WEIGHTED
+from models.search import KINDS, NEIGHBOURS, PLAIN, WEIGHTED
 
 # Queries that are answered in one call, as a server's batches are.
 _BATCH = 64
@@ -74,6 +74,23 @@ class Tuned:
     curve: Sequence[Point]
     exact_microseconds: float
 
+    def recalls(self, tables: RecommenderTables, queries: np.ndarray) -> np.ndarray:
+        """Holds the index against exact search, for requests of the usual kind.
+
+        Args:
+          tables: Those that it was built on.
+          queries: `[num_queries, dim]` float32 array, without weights.
+
+        Returns:
+          `[num_queries]` float64 array.
+        """
+        effort = self.efforts.get(PLAIN)
+        if self.index is None or effort is None:
+            return np.ones(len(queries))
+        weighted = queries * tables.score_weights
+        found, _ = _timed(self.index, effort, weighted)
+        return recalls_against_exact(found, _true_neighbours(tables, weighted))
+
     def recommender(
         self, tables: RecommenderTables, encoder: tf.Module, assets_dir: str
     ) -> Recommender:
@@ -90,6 +107,28 @@ class Tuned:
         return Recommender(
             tables, encoder, assets_dir, lambda exact: ScannSearch(exact, index, self.efforts)
         )
+
+
+def rebuild(path: str, tables: RecommenderTables) -> Tuned | None:
+    """Builds an index with the settings that an export was tuned to.
+
+    Args:
+      path: Folder of the export; there may be none.
+      tables: What to index.
+
+    Returns:
+      The index; None if there is nothing to go by, so that `tune` must be called.
+    """
+    if not tf.saved_model.contains_saved_model(path) or len(tables.business_ids) < MIN_BUSINESSES:
+        return None
+    search = tf.saved_model.load(path).search
+    if not hasattr(search, "efforts"):
+        return None
+    efforts = {
+        kind: Effort(*map(int, told)) if told[0] else None
+        for kind, told in zip(KINDS, search.efforts.numpy(), strict=True)
+    }
+    return Tuned(ScannIndex(tables, int(search.num_leaves.numpy())), efforts, (), 0.0)
 
 
 def tune(tables: RecommenderTables, queries: np.ndarray, target_recall: float) -> Tuned:

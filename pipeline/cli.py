@@ -154,6 +154,22 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     query.set_defaults(command=_query)
 
+    refresh = commands.add_parser(
+        "refresh", help="push a version with other businesses or users, without training"
+    )
+    refresh.add_argument("--model", metavar="DIR", required=True, help="root of a run")
+    refresh.add_argument(
+        "--businesses", metavar="FILE", default="", help="all there shall be, as Yelp writes them"
+    )
+    refresh.add_argument("--users", metavar="FILE", default="", help="likewise")
+    refresh.add_argument(
+        "--target-recall", metavar="R", type=float, default=0.99, help="of the index"
+    )
+    refresh.add_argument(
+        "--max-reject-fraction", metavar="F", type=float, default=0.01, help="of a file's lines"
+    )
+    refresh.set_defaults(command=_refresh)
+
     theory = commands.add_parser("theory", help="put the paper's claims to the test")
     theory.add_argument("experiment", nargs="?", choices=experiments.NAMES, help="all if left out")
     theory.add_argument("--profile", choices=experiments.PROFILES, default=experiments.QUICK)
@@ -313,6 +329,26 @@ def _query(args: argparse.Namespace) -> int:
     from pipeline import query
 
     query.show(args)
+    return DONE
+
+
+def _refresh(args: argparse.Namespace) -> int:
+    if not args.businesses and not args.users:
+        raise ConfigError("Expected --businesses, --users or both; got neither. Give a file.")
+    from pipeline import progress
+
+    progress.show_details()
+    from pipeline import refresh
+
+    done = refresh.refresh_export(
+        args.model, args.businesses, args.users, args.target_recall, args.max_reject_fraction
+    )
+    console.say(", ".join(f"{count:,} {name}" for name, count in done.counts.items()))
+    recall = f"recall@10 of the index {done.recall:.4f} ± {1.96 * done.error:.4f}"
+    if done.version is None:
+        console.say(f"{recall}, significantly below {args.target_recall}: nothing was pushed")
+        return NOT_BLESSED
+    console.say(f"{recall}; pushed version {done.version}")
     return DONE
 
 

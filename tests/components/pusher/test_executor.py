@@ -74,19 +74,3 @@ def test_a_version_is_newer_than_any_there_and_leftovers_go(channels, tmp_path):
     (model_dir / "incoming-5").mkdir()
     executor.Executor().Do(*channels, {"serving_dir": str(tmp_path / "serving")})
     assert sorted(os.listdir(model_dir)) == ["100000000000", "99999999999"]
-
-
-def test_a_copy_that_fails_leaves_no_version(tmp_path, monkeypatch):
-    source = tmp_path / "source"
-    source.mkdir()
-    (source / "saved_model.pb").write_text("x")
-    copy = executor.io_utils.copy_dir
-
-    def dies(src, dst):
-        copy(src, dst)
-        raise OSError("disk full")
-
-    monkeypatch.setattr(executor.io_utils, "copy_dir", dies)
-    with pytest.raises(OSError, match="disk full"):
-        executor.push(str(source), str(tmp_path / "t2rec"), 7)
-    assert not [name for name in os.listdir(tmp_path / "t2rec") if name.isdigit()]

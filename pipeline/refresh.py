@@ -1,0 +1,175 @@
+"""`t2rec refresh`: a new version with other businesses or users, without training."""
+
+import dataclasses
+import logging
+import os
+import tempfile
+
+import numpy as np
+
+from components.pusher import versions
+from components.yelp_example_gen import examples, single_tables, tables, tfrecords
+from models import export, index_tuning, refresh
+from models.errors import InputError
+from models.index_tuning import Tuned
+from models.places import read_places
+from models.query_encoder import USER_COVARIATES
+from models.recommender_tables import RecommenderTables
+from serving.loader import find_version
+
+# Queries that an index is held against exact search by, half of them to tune it if need be.
+_NUM_QUERIES = 2_000
+
+_LOG = logging.getLogger("t2rec")
+
+
+@dataclasses.dataclass(frozen=True)
+class Refreshed:
+    """What a refresh came to.
+
+    Attributes:
+      version: The new version; None if the index fell short, and nothing was pushed.
+      counts: What there is and what changed.
+      recall: Recall@10 of the index against exact search.
+      error: Its standard error.
+    """
+
+    version: int | None
+    counts: dict[str, int]
+    recall: float
+    error: float
+
+
+def refresh_export(
+    model: str, businesses: str, users: str, target_recall: float, max_reject_fraction: float
+) -> Refreshed:
+    """Embeds what files hold, builds the index anew and pushes both exports.
+
+    Args:
+      model: As `serving.loader.find_version` takes it: a version for exact search.
+      businesses: JSON-lines file of all businesses there shall be, "" to leave them as they are.
+      users: Likewise of users.
+      target_recall: What the index must find of the true ten best.
+      max_reject_fraction: The largest fraction of a file's lines that may be unusable.
+
+    Raises:
+      InputError: If a file can't be used or the export keeps nothing to be refreshed by.
+    """
+    path = find_version(model)
+    model_dir, version = os.path.split(path)
+    if not version.isdecimal() or os.path.basename(model_dir) != versions.EXACT_MODEL:
+        raise InputError(
+            f"Expected a version of {versions.EXACT_MODEL!r} that a run pushed; got {path!r}. Give "
+            "the root of the run, or its serving/t2rec."
+        )
+    serving_dir = os.path.dirname(model_dir)
+    exported = export.load_refreshable(path)
+    counts: dict[str, int] = {}
+    if businesses:
+        table = single_tables.read_table(tables.BUSINESSES, businesses, max_reject_fraction)
+        exported = _refresh_businesses(exported, table, counts)
+    if users:
+        table = single_tables.read_table(tables.USERS, users, max_reject_fraction)
+        exported = _refresh_users(exported, table, counts)
+    queries = _draw_queries(exported.tables)
+    scann_path = os.path.join(serving_dir, versions.SCANN_MODEL, version)
+    tuned, recalls = _index(exported.tables, queries, scann_path, target_recall)
+    recall, error = float(recalls.mean()), float(recalls.std() / len(recalls) ** 0.5)
+    if recall + 1.96 * error < target_recall:
+        return Refreshed(None, counts, recall, error)
+    with tempfile.TemporaryDirectory() as folder:
+        made = {name: os.path.join(folder, name) for name in _MODELS}
+        export.save_refreshable(exported, made[versions.EXACT_MODEL])
+        assets = os.path.join(folder, "assets")
+        os.mkdir(assets)
+        export.save(
+            tuned.recommender(exported.tables, exported.encoder, assets),
+            made[versions.SCANN_MODEL],
+        )
+        number = versions.next_version([os.path.join(serving_dir, name) for name in made])
+        for name, source in made.items():
+            versions.push(source, os.path.join(serving_dir, name), number)
+    return Refreshed(number, counts, recall, error)
+
+
+# The exact twin comes last: who finds it finds the other, too.
+_MODELS = (versions.SCANN_MODEL, versions.EXACT_MODEL)
+
+
+def _refresh_businesses(
+    exported: refresh.Export, table: single_tables.SingleTable, counts: dict[str, int]
+) -> refresh.Export:
+    """Takes over a table of businesses."""
+    ids = _ids(table)
+    _count(counts, "businesses", table, ids, exported.tables.business_ids)
+    records = [
+        bytes(example)
+        for batch in table.rows.combine_chunks().to_batches()
+        for example in examples.encode_examples(batch).to_pylist()
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "businesses")
+        with open(path, "wb") as file:
+            for chunk in tfrecords.encode_table(table.rows):
+                file.write(chunk)
+        places = read_places([path])
+    return refresh.refresh_businesses(exported, ids, np.array(records, object), places)
+
+
+def _refresh_users(
+    exported: refresh.Export, table: single_tables.SingleTable, counts: dict[str, int]
+) -> refresh.Export:
+    """Takes over a table of users."""
+    ids = _ids(table)
+    _count(counts, "users", table, ids, exported.tables.user_ids)
+    covariates = {key: table.rows[key].fill_null(-1).to_numpy() for key in USER_COVARIATES}
+    return refresh.refresh_users(exported, ids, covariates)
+
+
+def _ids(table: single_tables.SingleTable) -> np.ndarray:
+    ids = np.empty(table.rows.num_rows, object)
+    ids[:] = [text.encode() for text in table.rows[0].to_pylist()]
+    return ids
+
+
+def _count(
+    counts: dict[str, int],
+    kind: str,
+    table: single_tables.SingleTable,
+    now: np.ndarray,
+    before: np.ndarray,
+) -> None:
+    """Notes what a table changes."""
+    known = np.isin(now, before).sum()
+    counts |= {
+        kind: len(now),
+        f"new {kind}": int(len(now) - known),
+        f"removed {kind}": int(len(before) - known),
+        f"rejected lines of {kind}": len(table.rejects),
+    }
+    if table.num_repeated:
+        _LOG.info("of %d ids that come again the last line counts", table.num_repeated)
+
+
+def _draw_queries(tables_: RecommenderTables) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    num_users = len(tables_.user_ids)
+    rows = rng.choice(num_users, min(num_users, _NUM_QUERIES), replace=False)
+    return tables_.query_embeddings[rows].astype(np.float32)
+
+
+def _index(
+    tables_: RecommenderTables, queries: np.ndarray, scann_path: str, target_recall: float
+) -> tuple[Tuned, np.ndarray]:
+    """Builds the index with the settings of before; tunes it anew only if it falls short."""
+    choosing, reporting = queries[::2], queries[1::2]
+    if len(reporting) == 0:
+        reporting = choosing
+    tuned = index_tuning.rebuild(scann_path, tables_)
+    if tuned is not None:
+        recalls = tuned.recalls(tables_, reporting)
+        if recalls.mean() >= target_recall:
+            return tuned, recalls
+        _LOG.info("the index falls short with its earlier settings: tuning it anew")
+    tuned = index_tuning.tune(tables_, choosing, target_recall)
+    return tuned, tuned.recalls(tables_, reporting)
