@@ -164,7 +164,7 @@ def _read(loaded: Any, path: str) -> tuple[RecommenderTables, tf.Module]:
     retrieval_weight, rating_weight = loaded.default_weights.numpy().tolist()
     return (
         RecommenderTables(
-            user_ids=_lines(os.path.join(path, "assets", "user_ids.txt")),
+            user_ids=read_ids(os.path.join(path, "assets", "user_ids.txt")),
             business_ids=loaded.business_ids.numpy()[:num_businesses],
             query_embeddings=loaded.query_embeddings.numpy(),
             candidate_embeddings=loaded.candidate_embeddings.numpy(),
@@ -205,6 +205,14 @@ def optional_inputs(path: str, signature: str) -> dict[str, np.ndarray]:
     return {name: tf.make_ndarray(value) for name, value in defaults.items()}
 
 
-def _lines(path: str) -> np.ndarray:
-    with open(path, "rb") as file:
+def read_ids(path: str) -> np.ndarray:
+    """Reads a list of ids of an export, `assets/user_ids.txt` or `assets/business_ids.txt`.
+
+    Args:
+      path: The file, which has an id a line, in row order.
+
+    Returns:
+      An array of `bytes`.
+    """
+    with tf.io.gfile.GFile(path, "rb") as file:
         return np.array(file.read().split(b"\n")[:-1], dtype=object)
