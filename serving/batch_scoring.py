@@ -88,6 +88,18 @@ def score_users(
     return _run(find_sources(pattern, task.columns), task, JobFolder(out), pipeline_options)
 
 
+def fingerprint_users(users: str) -> str:
+    """Digests names, sizes and times of files of users.
+
+    Args:
+      users: As `score_users` takes it, but for "all".
+
+    Raises:
+      InputError: If there is none, or one has no `user_id`.
+    """
+    return _digest(map(repr, find_sources(users, _Recommend.columns)))
+
+
 def score_pairs(
     model: str, pairs: str, out: str, pipeline_options: PipelineOptions | None = None
 ) -> dict[str, int]:
@@ -132,13 +144,12 @@ class _Recommend:
         return scorer.recommend(user_ids, self.k, self.exclude_seen)
 
     def describe(self) -> dict[str, Any]:
-        excluded = sorted(set(self.filters.excluded))
         return {
             "k": self.k,
             "exclude_seen": self.exclude_seen,
             **dataclasses.asdict(self.filters),
             # There may be many.
-            "excluded": hashlib.sha256("\n".join(excluded).encode()).hexdigest()[:16],
+            "excluded": _digest(sorted(set(self.filters.excluded))),
         }
 
 
@@ -197,6 +208,10 @@ def _describe(sources: Sequence[Source], task: _Task) -> dict[str, Any]:
         "inputs": [(source.path, source.num_bytes, source.modified_seconds) for source in sources],
         "rows_a_part": task.chunk_rows,
     }
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 # Beam sets the label of a transform while it is applied, so that it can't be frozen.
