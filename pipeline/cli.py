@@ -339,7 +339,7 @@ def _score(args: argparse.Namespace) -> int:
 
     from models import features
     from pipeline import beam_options, progress
-    from serving import batch_scoring, bulk_scorers, row_sources
+    from serving import batch_scoring, bulk_filters, row_sources
 
     progress.show_details()
     options = PipelineOptions(beam_options.beam_args(args.beam))
@@ -347,7 +347,7 @@ def _score(args: argparse.Namespace) -> int:
         excluded = list(args.exclude)
         if args.exclude_file:
             excluded += row_sources.read_column(args.exclude_file, features.BUSINESS_ID)
-        filters = bulk_scorers.Filters(args.category, args.city, tuple(excluded))
+        filters = bulk_filters.Filters(args.category, args.city, tuple(excluded))
         counts = batch_scoring.score_users(
             args.model, args.users, args.k, args.exclude_seen, args.out, options, filters
         )

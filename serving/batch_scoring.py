@@ -26,12 +26,11 @@ from apache_beam.utils import shared
 from models import features
 from models.errors import InputError
 from models.recommender import MAX_K
+from serving.bulk_filters import NO_FILTERS, Filters
 from serving.bulk_scorers import (
-    NO_FILTERS,
     PAIR_SCHEMA,
     RECOMMENDATION_SCHEMA,
     USER_IDS_FILE,
-    Filters,
     Scorer,
     load_scorer,
 )

@@ -5,7 +5,6 @@ each, which costs half of what the signature does. Other exports are called: an 
 the graph, and a baseline may rate by trees.
 """
 
-import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -14,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from models import export, features, metrics
-from models.recommender import RATE, RECOMMEND, RECOMMEND_FEATURES, RecommenderTables
+from models.recommender import RATE, RECOMMEND, RECOMMEND_FEATURES
 from models.tables import Bag, IdIndex
+from serving.bulk_filters import Filters
 from serving.loader import load_model
 from serving.signatures import read_saved_model
 
@@ -41,35 +41,6 @@ PAIR_SCHEMA = pa.schema([
     pa.field(features.BUSINESS_ID, pa.string(), nullable=False),
     pa.field("rating", pa.float32(), nullable=False),
 ])
-
-
-@dataclasses.dataclass(frozen=True)
-class Filters:
-    """Which businesses may be recommended, the same for all users of a job.
-
-    Attributes:
-      category: What they must be; "" for anything.
-      city: Where they must be; "" for anywhere.
-      excluded: Ids of those that must not be.
-    """
-
-    category: str = ""
-    city: str = ""
-    excluded: tuple[str, ...] = ()
-
-    def allowed(self, tables: RecommenderTables) -> np.ndarray:
-        """Returns a `[num_businesses]` bool array: which of an export's businesses pass."""
-        mask = np.ones(len(tables.business_ids), bool)
-        for label, postings in ((self.category, tables.categories), (self.city, tables.cities)):
-            if label:
-                carries_it = np.zeros_like(mask)
-                carries_it[postings.get(label.encode(), np.zeros(0, np.int32))] = True
-                mask &= carries_it
-        mask[np.isin(tables.business_ids, [i.encode() for i in self.excluded])] = False
-        return mask
-
-
-NO_FILTERS = Filters()
 
 
 class Scorer(Protocol):

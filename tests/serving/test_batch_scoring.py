@@ -18,7 +18,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from models.errors import InputError
 from serving import batch_scoring
 from serving.batch_scoring import score_pairs, score_users
-from serving.bulk_scorers import Filters
+from serving.bulk_filters import Filters
 from serving.client import LocalClient
 from serving.job_folder import JobFolder
 from serving.row_sources import Chunk

@@ -6,12 +6,11 @@ import pytest
 
 from models import features
 from serving import bulk_scorers
+from serving.bulk_filters import NO_FILTERS, Filters
 from serving.bulk_scorers import (
-    NO_FILTERS,
     PAIR_SCHEMA,
     RECOMMENDATION_SCHEMA,
     ExactScorer,
-    Filters,
     SignatureScorer,
     load_scorer,
 )
