@@ -104,7 +104,7 @@ class ExactScorer(_IdColumns):
           path: Folder of an exact export.
           filters: Which businesses may be recommended.
         """
-        tables, _ = export.load_tables(path)
+        tables = export.read_tables(path)
         super().__init__(tables.user_ids, tables.business_ids)
         self._business_ids = pa.array(tables.business_ids, pa.binary()).cast(pa.string())
         self._queries = tables.query_embeddings
