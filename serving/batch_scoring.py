@@ -25,7 +25,7 @@ from apache_beam.utils import shared
 
 from models import features
 from models.errors import InputError
-from models.recommender import MAX_K
+from models.signature_inputs import MAX_K
 from serving.bulk_filters import NO_FILTERS, Filters
 from serving.bulk_scorers import (
     PAIR_SCHEMA,

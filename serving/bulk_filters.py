@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from models.recommender import RecommenderTables
+from models.recommender_tables import RecommenderTables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Filters:
     def allowed(self, tables: RecommenderTables) -> np.ndarray:
         """Returns a `[num_businesses]` bool array: which of an export's businesses pass."""
         mask = np.ones(len(tables.business_ids), bool)
-        for label, postings in ((self.category, tables.categories), (self.city, tables.cities)):
+        places = tables.places
+        for label, postings in ((self.category, places.categories), (self.city, places.cities)):
             if label:
                 carries_it = np.zeros_like(mask)
                 carries_it[postings.get(label.encode(), np.zeros(0, np.int32))] = True

@@ -10,7 +10,8 @@ from components.batch_scorer import executor
 from models import export
 from models.baselines.fallback import FallbackRecommender
 from models.errors import InputError
-from models.recommender import RecommenderTables
+from models.places import Places
+from models.recommender_tables import RecommenderTables
 from models.tables import Bag
 
 NUM_USERS, NUM_BUSINESSES = 5, 8
@@ -31,7 +32,8 @@ def serving(tmp_path_factory):
         business_ids=np.array([b"place-%d" % row for row in range(NUM_BUSINESSES)], object),
         query_embeddings=queries.astype(np.float16),
         candidate_embeddings=np.eye(NUM_BUSINESSES + 1, dtype=np.float32),
-        score_weights=np.ones(NUM_BUSINESSES + 1, np.float32),
+        retrieval_weight=1.0,
+        rating_weight=1.0,
         rating_dim=1,
         seen=Bag.from_pairs(own, own, NUM_USERS),
         mean_stars=3.5,
@@ -40,8 +42,7 @@ def serving(tmp_path_factory):
         history_weights=np.ones(NUM_BUSINESSES, np.float32),
         factor_ridge=np.zeros(0, np.float32),
         factor_weight=0.0,
-        categories={},
-        cities={},
+        places=Places.unknown(NUM_BUSINESSES),
     )
     folder = tmp_path_factory.mktemp("serving")
     (folder / "assets").mkdir()
