@@ -2,9 +2,19 @@
 
 import sys
 
-from benchmarks import ingest, retrieval, serving, sizes, synth, training, validation
+from benchmarks import (
+    batch_scoring,
+    ingest,
+    retrieval,
+    serving,
+    sizes,
+    synth,
+    training,
+    validation,
+)
 
 BENCHMARKS = {
+    "batch_scoring": batch_scoring.main,
     "ingest": ingest.main,
     "retrieval": retrieval.main,
     "serving": serving.main,

@@ -36,6 +36,13 @@ class Evaluation(artifact.Artifact):
     TYPE_ANNOTATION = system_artifacts.Metrics
 
 
+class Recommendations(artifact.Artifact):
+    """Holds recommendations as `serving.batch_scoring` writes them: Parquet, rejects, a summary."""
+
+    TYPE_NAME = "components.Recommendations"
+    TYPE_ANNOTATION = system_artifacts.Dataset
+
+
 class Report(artifact.Artifact):
     """Holds the metrics of a whole run as `metrics.json`."""
 

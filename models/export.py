@@ -1,5 +1,6 @@
 """Writes, reads back and rebuilds the SavedModels."""
 
+import dataclasses
 import os
 import tempfile
 from typing import TYPE_CHECKING, Any
@@ -158,13 +159,23 @@ def load_tables(path: str) -> tuple[RecommenderTables, tf.Module]:
     return _read(tf.saved_model.load(path), path)
 
 
-def _read(loaded: Any, path: str) -> tuple[RecommenderTables, tf.Module]:
+def read_tables(path: str) -> RecommenderTables:
+    """Reads the tables alone: without the graph, and without a second copy that TensorFlow keeps.
+
+    Args:
+      path: Folder of a SavedModel that `save` wrote.
+    """
+    tables, _ = _read(_Variables.of(path), path)
+    return tables
+
+
+def _read(loaded: Any, path: str) -> tuple[RecommenderTables, Any]:
     splits = loaded.seen_row_splits.numpy()
     num_businesses = loaded.history_weights.shape[0]
     retrieval_weight, rating_weight = loaded.default_weights.numpy().tolist()
     return (
         RecommenderTables(
-            user_ids=_lines(os.path.join(path, "assets", "user_ids.txt")),
+            user_ids=read_ids(os.path.join(path, "assets", "user_ids.txt")),
             business_ids=loaded.business_ids.numpy()[:num_businesses],
             query_embeddings=loaded.query_embeddings.numpy(),
             candidate_embeddings=loaded.candidate_embeddings.numpy(),
@@ -191,6 +202,32 @@ def _read(loaded: Any, path: str) -> tuple[RecommenderTables, tf.Module]:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Variables:
+    """Stands for a restored module, or a part of it, whose variables are read when asked for."""
+
+    reader: Any
+    name: str
+
+    @classmethod
+    def of(cls, path: str) -> "_Variables":
+        return cls(tf.train.load_checkpoint(os.path.join(path, "variables", "variables")), "")
+
+    def __getattr__(self, name: str) -> "_Variables":
+        return _Variables(self.reader, f"{self.name}{name}/")
+
+    @property
+    def shape(self) -> list[int]:
+        return self.reader.get_variable_to_shape_map()[self._key]
+
+    def numpy(self) -> np.ndarray:
+        return self.reader.get_tensor(self._key)
+
+    @property
+    def _key(self) -> str:
+        return f"{self.name}.ATTRIBUTES/VARIABLE_VALUE"
+
+
 def optional_inputs(path: str, signature: str) -> dict[str, np.ndarray]:
     """Reads the defaults of a signature's optional inputs, which a loaded function does not tell.
 
@@ -205,6 +242,14 @@ def optional_inputs(path: str, signature: str) -> dict[str, np.ndarray]:
     return {name: tf.make_ndarray(value) for name, value in defaults.items()}
 
 
-def _lines(path: str) -> np.ndarray:
-    with open(path, "rb") as file:
+def read_ids(path: str) -> np.ndarray:
+    """Reads a list of ids of an export, `assets/user_ids.txt` or `assets/business_ids.txt`.
+
+    Args:
+      path: The file, which has an id a line, in row order.
+
+    Returns:
+      An array of `bytes`.
+    """
+    with tf.io.gfile.GFile(path, "rb") as file:
         return np.array(file.read().split(b"\n")[:-1], dtype=object)

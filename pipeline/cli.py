@@ -190,7 +190,13 @@ def build_parser() -> argparse.ArgumentParser:
     what.add_argument("--pairs", metavar="FILE", help="predict the stars of each")
     score.add_argument("-k", type=int, default=10, help="businesses a user")
     score.add_argument("--exclude-seen", action="store_true", help="leave out rated businesses")
-    score.add_argument("--out", metavar="DIR", required=True)
+    score.add_argument("--exclude", metavar="BUSINESS_ID", nargs="+", default=[])
+    score.add_argument("--exclude-file", metavar="FILE", help="with more ids to leave out")
+    score.add_argument("--category", default="")
+    score.add_argument("--city", default="")
+    score.add_argument(
+        "--out", metavar="DIR", required=True, help="a killed job goes on there if started again"
+    )
     score.set_defaults(command=_score, takes_beam_options=True)
     return parser
 
@@ -367,14 +373,19 @@ def _theory(args: argparse.Namespace) -> int:
 def _score(args: argparse.Namespace) -> int:
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    from models import features
     from pipeline import beam_options, progress
-    from serving import batch_scoring
+    from serving import batch_scoring, bulk_filters, row_sources
 
     progress.show_details()
     options = PipelineOptions(beam_options.beam_args(args.beam))
     if args.users:
+        excluded = list(args.exclude)
+        if args.exclude_file:
+            excluded += row_sources.read_column(args.exclude_file, features.BUSINESS_ID)
+        filters = bulk_filters.Filters(args.category, args.city, tuple(excluded))
         counts = batch_scoring.score_users(
-            args.model, args.users, args.k, args.exclude_seen, args.out, options
+            args.model, args.users, args.k, args.exclude_seen, args.out, options, filters
         )
     else:
         counts = batch_scoring.score_pairs(args.model, args.pairs, args.out, options)

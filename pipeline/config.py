@@ -84,6 +84,24 @@ class Evaluation(Options):
     native_rows: Natural = 1_000
 
 
+class BatchScoring(Options):
+    """Recommendations that are made with the model once it is pushed, as `t2rec score` does.
+
+    Attributes:
+      enabled: Whether they are made.
+      users: To whom: "all" of the model's users, or a path or pattern of files of ids.
+      k: How many each gets, at most.
+      exclude_seen: Whether what a user rated in training is left out.
+      approximate: Whether they are found by the index instead of exact search.
+    """
+
+    enabled: bool = False
+    users: str = "all"
+    k: Annotated[int, pydantic.Field(ge=1, le=10_000)] = 50
+    exclude_seen: bool = True
+    approximate: bool = False
+
+
 class Statistics(Options):
     """How much of a table its statistics are computed from.
 
@@ -130,6 +148,7 @@ class PipelineConfig(ModelOptions):
       gate: What blesses a model.
       evaluation: How much of the test split is looked at.
       index: What the approximate index must reach.
+      batch_scoring: Recommendations that are made with the model once it is pushed.
       repeated_visits: Whether of a user's reviews of one business the latest is kept or all are.
       max_reject_fraction: The largest fraction of a table's lines that may be unusable.
       review_terms: What the model learns of the texts of reviews.
@@ -144,6 +163,7 @@ class PipelineConfig(ModelOptions):
     gate: GateOptions = GateOptions()
     evaluation: Evaluation = Evaluation()
     index: Index = Index()
+    batch_scoring: BatchScoring = BatchScoring()
     repeated_visits: Literal["latest", "all"] = "latest"
     max_reject_fraction: Annotated[float, pydantic.Field(ge=0.0, le=1.0)] = 0.01
     review_terms: ReviewTerms = ReviewTerms()

@@ -16,6 +16,7 @@ from tfx.types import standard_artifacts
 
 from components.anomaly_gate.component import AnomalyGate
 from components.baseline_trainer.component import BaselineTrainer
+from components.batch_scorer.component import BatchScorer
 from components.candidate_indexer.component import CandidateIndexer
 from components.evaluator import native as native_evaluation
 from components.evaluator.component import Evaluator
@@ -46,6 +47,7 @@ class Inputs:
       serving_dir: Folder that blessed exports are pushed to.
       checkpoint_dir: Folder where a killed training is found again; "" for none.
       input_fingerprint: Names, sizes and times of the files, for the cache; "" if unknown.
+      users_fingerprint: The same of the users that are to be scored.
       code_digest: Digest of the code, for the cache.
       noise_floor_rmse: RMSE of the truth that generated data comes with, in stars; 0 if unknown.
     """
@@ -54,6 +56,7 @@ class Inputs:
     serving_dir: str | data_types.RuntimeParameter
     checkpoint_dir: str | data_types.RuntimeParameter = ""
     input_fingerprint: str = ""
+    users_fingerprint: str = ""
     code_digest: str = ""
     noise_floor_rmse: float = 0.0
 
@@ -201,8 +204,16 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
         refit=config.refit,
         code_digest=digest,
     )
+    scoring = config.batch_scoring
+    scorer = BatchScorer(
+        pushed_model=pusher.outputs["pushed_model"],
+        **scoring.model_dump(exclude={"enabled"}),
+        users_fingerprint=inputs.users_fingerprint,
+        code_digest=digest,
+    )
     nodes += [trainer, baseline_trainer, indexer, evaluator, validator]
-    return [*nodes, *([native] if native else []), pusher, reporter, report]
+    nodes += [*([native] if native else []), pusher, reporter, report]
+    return [*nodes, *([scorer] if scoring.enabled else [])]
 
 
 def _transform(

@@ -20,6 +20,7 @@ from pipeline import beam_options, graph, progress, report_folder
 from pipeline.code_digest import code_digest
 from pipeline.config import PipelineConfig
 from pipeline.synth.generator import TRUTH_NAME
+from serving.batch_scoring import ALL_USERS, fingerprint_users
 
 PIPELINE_NAME = "t2rec"
 
@@ -81,11 +82,15 @@ def run(config: PipelineConfig, data: str, root: Root, beam: Sequence[str] = ())
       ConfigError: If a Beam option is unknown.
       InputError: If the data can't be used.
     """
+    scoring = config.batch_scoring
+    # Fails now, not after all training, if there are no users.
+    from_files = scoring.enabled and scoring.users != ALL_USERS
     inputs = graph.Inputs(
         data=pack_paths(unpack_paths(data)),
         serving_dir=root.serving,
         checkpoint_dir=root.checkpoints,
         input_fingerprint=fingerprint(find_inputs(data, config.split.method)),
+        users_fingerprint=fingerprint_users(scoring.users) if from_files else "",
         code_digest=code_digest(),
         noise_floor_rmse=_noise_floor(unpack_paths(data)),
     )

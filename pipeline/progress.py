@@ -138,3 +138,10 @@ def show_details() -> None:
     logger.setLevel(logging.INFO)
     if sys.stderr is not None and not any(isinstance(h, _Details) for h in logger.handlers):
         logger.addHandler(_Details())
+    root = logging.getLogger()
+    if not root.handlers:
+        # Libraries would put one there that says all this again.
+        others = logging.StreamHandler()
+        others.setLevel(logging.WARNING)
+        others.addFilter(lambda record: record.name != logger.name)
+        root.addHandler(others)

@@ -1,12 +1,8 @@
 """Scores users and pairs in bulk on Beam: ids in, Parquet out.
 
-A job writes into a folder of its own:
-
-- `part-FFFFF-CCCCC.parquet`, one for chunk C of input file F, so that a retried bundle overwrites
-  and never doubles. `pandas.read_parquet` and Spark read the folder as one table.
-- `_rejects-FFFFF-CCCCC.jsonl`, where a chunk has malformed rows: `file`, `row` (from 1), `reason`
-  and `record`.
-- `_summary.json`, what the scoring functions return.
+The input is cut into chunks, which are written to the folder of the output; then each chunk becomes
+a part. So memory is the same for any input, a worker may take any chunk, and a job that was killed
+goes on with the parts that are missing: see `serving.job_folder`.
 
 Columns, in this order: recommendations have `user_id` string, `rank` int32 (from 1), `business_id`
 string, `score` float32 and `rating` float32 (stars), a row each; pairs have `user_id` string,
@@ -15,18 +11,13 @@ string, `score` float32 and `rating` float32 (stars), a row each; pairs have `us
 
 import collections
 import dataclasses
-import json
+import hashlib
 import os
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, BinaryIO
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import apache_beam as beam
-import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
-from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -34,32 +25,30 @@ from apache_beam.utils import shared
 
 from models import features
 from models.errors import InputError
-from serving.loader import ServedModel, find_version, load_model
-from serving.row_sources import Chunk, Source, find_sources, read_chunks
+from models.signature_inputs import MAX_K
+from serving.bulk_filters import NO_FILTERS, Filters
+from serving.bulk_scorers import (
+    PAIR_SCHEMA,
+    RECOMMENDATION_SCHEMA,
+    USER_IDS_FILE,
+    Scorer,
+    load_scorer,
+)
+from serving.job_folder import JobFolder, StagedChunk
+from serving.job_progress import JobProgress
+from serving.loader import find_version
+from serving.row_sources import Source, find_sources, read_chunks
 
 # Stands for all users of the export.
 ALL_USERS = "all"
 
-_USER_IDS = os.path.join("assets", "user_ids.txt")
-_BUSINESS_IDS = os.path.join("assets", "business_ids.txt")
-# Rows of a chunk, which is what a worker takes and a file of the output; of a call to the model;
-# and of the output that are held before they are written.
-_CHUNK_ROWS = 16_384
-_CALL_ROWS = 256
-_HELD_ROWS = 1 << 17
+# The files of a model that tell it from another one.
+_MODEL_FILES = (("saved_model.pb",), ("variables", "variables.index"))
 
-RECOMMENDATION_SCHEMA = pa.schema([
-    pa.field(features.USER_ID, pa.string(), nullable=False),
-    pa.field("rank", pa.int32(), nullable=False),
-    pa.field(features.BUSINESS_ID, pa.string(), nullable=False),
-    pa.field("score", pa.float32(), nullable=False),
-    pa.field("rating", pa.float32(), nullable=False),
-])
-PAIR_SCHEMA = pa.schema([
-    pa.field(features.USER_ID, pa.string(), nullable=False),
-    pa.field(features.BUSINESS_ID, pa.string(), nullable=False),
-    pa.field("rating", pa.float32(), nullable=False),
-])
+# Rows of a chunk, which is what a worker takes, what a kill may lose, and a file of the output:
+# some seconds of work.
+_USERS_A_CHUNK = 8_192
+_PAIRS_A_CHUNK = 1 << 18
 
 
 def score_users(
@@ -69,8 +58,9 @@ def score_users(
     exclude_seen: bool,
     out: str,
     pipeline_options: PipelineOptions | None = None,
+    filters: Filters = NO_FILTERS,
 ) -> dict[str, int]:
-    """Recommends k businesses to each of many users.
+    """Recommends k businesses to each of many users, or goes on where a killed job stopped.
 
     Args:
       model: As `serving.loader.find_version` takes it.
@@ -78,111 +68,195 @@ def score_users(
         for all users of the model.
       k: The most recommendations a user gets.
       exclude_seen: Whether to leave out what a user rated in training.
-      out: Folder of the output, without output of an earlier job.
+      out: Folder of the output, without output of another job.
       pipeline_options: Beam's options.
+      filters: Which businesses may be recommended.
 
     Returns:
       Counts: `users` scored, `rows` written, `unknown` users, who got a newcomer's answer, and
       `rejected` rows.
 
     Raises:
-      InputError: If there is no model, no input, or there is earlier output.
+      InputError: If there is no model, no input, or there is output of another job.
     """
-    if k < 1:
-        raise InputError(f"Expected k of 1 or more; got {k}. Give another k.")
+    if not 1 <= k <= MAX_K:
+        raise InputError(f"Expected k from 1 to {MAX_K:,}; got {k}. Give another k.")
     path = find_version(model)
-    pattern = os.path.join(path, _USER_IDS) if users == ALL_USERS else users
-    sources = find_sources(pattern, (features.USER_ID,))
-    return _run(sources, _UserScorer(path, k, exclude_seen), out, pipeline_options)
+    pattern = os.path.join(path, USER_IDS_FILE) if users == ALL_USERS else users
+    task = _Recommend(path, k, exclude_seen, filters)
+    return _run(find_sources(pattern, task.columns), task, JobFolder(out), pipeline_options)
+
+
+def fingerprint_users(users: str) -> str:
+    """Digests names, sizes and times of files of users.
+
+    Args:
+      users: As `score_users` takes it, but for "all".
+
+    Raises:
+      InputError: If there is none, or one has no `user_id`.
+    """
+    return _digest(map(repr, find_sources(users, _Recommend.columns)))
 
 
 def score_pairs(
     model: str, pairs: str, out: str, pipeline_options: PipelineOptions | None = None
 ) -> dict[str, int]:
-    """Predicts the stars of many pairs of a user and a business.
+    """Predicts the stars of many pairs, or goes on where a killed job stopped.
 
     Args:
       model: As `serving.loader.find_version` takes it.
       pairs: Path or glob of CSV, JSON-lines or Parquet files with `user_id` and `business_id`.
-      out: Folder of the output, without output of an earlier job.
+      out: Folder of the output, without output of another job.
       pipeline_options: Beam's options.
 
     Returns:
-      Counts: `rows` written, `unknown` pairs, whose user or business the model doesn't know, and
-      `rejected` rows.
+      Counts: `pairs` scored, `rows` written, one a pair, `unknown` pairs, whose user or business
+      the model doesn't know, and `rejected` rows.
 
     Raises:
-      InputError: If there is no model, no input, or there is earlier output.
+      InputError: If there is no model, no input, or there is output of another job.
     """
-    path = find_version(model)
-    sources = find_sources(pairs, (features.USER_ID, features.BUSINESS_ID))
-    return _run(sources, _PairScorer(path), out, pipeline_options)
+    task = _Rate(find_version(model))
+    return _run(find_sources(pairs, task.columns), task, JobFolder(out), pipeline_options)
 
 
-def recommend_table(
-    model: ServedModel, user_ids: Sequence[str], k: int, exclude_seen: bool
-) -> pa.Table:
-    """Recommends to a batch of users.
+@dataclasses.dataclass(frozen=True)
+class _Recommend:
+    """What is asked about users."""
 
-    Args:
-      model: The model.
-      user_ids: The users.
-      k: The most recommendations a user gets.
-      exclude_seen: Whether to leave out what a user rated in training.
+    model_path: str
+    k: int
+    exclude_seen: bool
+    filters: Filters
 
-    Returns:
-      A table of `RECOMMENDATION_SCHEMA`: users in the given order, best first.
-    """
-    found = model.call("recommend", {"user_id": user_ids, "k": [k], "exclude_seen": [exclude_seen]})
-    kept = found["business_id"] != b""
-    users, ranks = np.nonzero(kept)
-    return pa.table(
-        [
-            pa.array(user_ids, pa.string()).take(pa.array(users)),
-            pa.array(ranks + 1, pa.int32()),
-            pa.array(found["business_id"][kept], pa.binary()).cast(pa.string()),
-            pa.array(found["score"][kept], pa.float32()),
-            pa.array(found["rating"][kept], pa.float32()),
+    noun = "users"
+    columns = (features.USER_ID,)
+    schema = RECOMMENDATION_SCHEMA
+    chunk_rows = _USERS_A_CHUNK
+
+    def load(self) -> Scorer:
+        return load_scorer(self.model_path, self.filters)
+
+    def score(self, scorer: Scorer, ids: Sequence[pa.StringArray]) -> Iterator[pa.Table]:
+        (user_ids,) = ids
+        return scorer.recommend(user_ids, self.k, self.exclude_seen)
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "k": self.k,
+            "exclude_seen": self.exclude_seen,
+            **dataclasses.asdict(self.filters),
+            # There may be many.
+            "excluded": _digest(sorted(set(self.filters.excluded))),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rate:
+    """What is asked about pairs."""
+
+    model_path: str
+
+    noun = "pairs"
+    columns = (features.USER_ID, features.BUSINESS_ID)
+    schema = PAIR_SCHEMA
+    chunk_rows = _PAIRS_A_CHUNK
+
+    def load(self) -> Scorer:
+        return load_scorer(self.model_path, NO_FILTERS)
+
+    def score(self, scorer: Scorer, ids: Sequence[pa.StringArray]) -> Iterator[pa.Table]:
+        user_ids, business_ids = ids
+        return scorer.rate(user_ids, business_ids)
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+
+_Task = _Recommend | _Rate
+
+
+def _run(
+    sources: Sequence[Source], task: _Task, folder: JobFolder, options: PipelineOptions | None
+) -> dict[str, int]:
+    """Does what is left of a job, and returns the counts of all of it."""
+    folder.claim(_describe(sources, task))
+    if folder.read_summary() is None:
+        if folder.read_plan() is None:
+            with beam.Pipeline(options=options) as pipeline:
+                _ = pipeline | "StageSources" >> StageSources(sources, task.chunk_rows, folder)
+        chunks = folder.read_plan() or []
+        with JobProgress(folder, chunks, task.noun), beam.Pipeline(options=options) as pipeline:
+            _ = pipeline | "ScoreChunks" >> ScoreChunks(chunks, task, folder)
+    folder.clear()
+    return folder.read_summary() or {}
+
+
+def _describe(sources: Sequence[Source], task: _Task) -> dict[str, Any]:
+    """Lists all that the output depends on."""
+    files = [os.path.join(task.model_path, *file) for file in _MODEL_FILES]
+    return {
+        "task": task.noun,
+        "model": [
+            (file.path, file.size_in_bytes, file.last_updated_in_seconds)
+            for match in FileSystems.match(files)
+            for file in match.metadata_list
         ],
-        RECOMMENDATION_SCHEMA,
-    )
+        **task.describe(),
+        "inputs": [(source.path, source.num_bytes, source.modified_seconds) for source in sources],
+        "rows_a_part": task.chunk_rows,
+    }
 
 
-def rate_table(
-    model: ServedModel, user_ids: Sequence[str], business_ids: Sequence[str]
-) -> pa.Table:
-    """Predicts the stars of a batch of pairs.
-
-    Args:
-      model: The model.
-      user_ids: The users.
-      business_ids: As many businesses.
-
-    Returns:
-      A table of `PAIR_SCHEMA`, in the given order.
-    """
-    found = model.call("rate", {"user_id": user_ids, "business_id": business_ids})
-    return pa.table([list(user_ids), list(business_ids), found["rating"]], PAIR_SCHEMA)
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 # Beam sets the label of a transform while it is applied, so that it can't be frozen.
 @dataclasses.dataclass(eq=False)
-class ScoreSources(beam.PTransform):
-    """Scores files of ids into a folder; its output is the summary, a dict of counts."""
+class StageSources(beam.PTransform):
+    """Cuts files of ids into chunks in a job's folder, and writes its plan."""
 
     sources: Sequence[Source]
-    scorer: "_Scorer"
-    out: str
+    chunk_rows: int
+    folder: JobFolder
 
-    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[dict[str, int]]:
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[None]:
         """Builds the graph."""
         return (
             pipeline
             | "ListSources" >> beam.Create(self.sources)
-            | "ReadChunks" >> beam.FlatMap(read_chunks, _CHUNK_ROWS)
+            | "ShuffleSources" >> beam.Reshuffle()
+            | "StageChunks" >> beam.FlatMap(_stage, self.chunk_rows, self.folder)
+            # Three values a chunk, not its ids.
+            | "ListChunks" >> beam.combiners.ToList()
+            | "WritePlan" >> beam.Map(self.folder.write_plan)
+        )
+
+
+def _stage(source: Source, chunk_rows: int, folder: JobFolder) -> Iterator[StagedChunk]:
+    for chunk in read_chunks(source, chunk_rows):
+        yield folder.stage(chunk, source.columns)
+
+
+@dataclasses.dataclass(eq=False)
+class ScoreChunks(beam.PTransform):
+    """Makes the parts that are missing of chunks, and writes the summary of all."""
+
+    chunks: Sequence[StagedChunk]
+    task: _Task
+    folder: JobFolder
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[None]:
+        """Builds the graph."""
+        return (
+            pipeline
+            | "ListChunks" >> beam.Create(self.chunks)
             | "ShuffleChunks" >> beam.Reshuffle()
-            | "ScoreChunk" >> beam.ParDo(_ScoreChunk(self.scorer, self.out))
+            | "ScoreChunk" >> beam.ParDo(_ScoreChunk(self.task, self.folder))
             | "AddCounts" >> beam.CombineGlobally(add_counts)
+            | "WriteSummary" >> beam.Map(self.folder.write_summary)
         )
 
 
@@ -194,161 +268,33 @@ def add_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:
     return dict(total)
 
 
-@dataclasses.dataclass(frozen=True)
-class _UserScorer:
-    model_path: str
-    k: int
-    exclude_seen: bool
-
-    schema = RECOMMENDATION_SCHEMA
-    id_files = (_USER_IDS,)
-
-    def score(self, model: ServedModel, columns: Sequence[Sequence[str]]) -> pa.Table:
-        return recommend_table(model, columns[0], self.k, self.exclude_seen)
-
-    def count(self, chunk: Chunk) -> dict[str, int]:
-        return {"users": chunk.num_rows}
-
-
-@dataclasses.dataclass(frozen=True)
-class _PairScorer:
-    model_path: str
-
-    schema = PAIR_SCHEMA
-    id_files = (_USER_IDS, _BUSINESS_IDS)
-
-    def score(self, model: ServedModel, columns: Sequence[Sequence[str]]) -> pa.Table:
-        return rate_table(model, *columns)
-
-    def count(self, chunk: Chunk) -> dict[str, int]:
-        return {}
-
-
-_Scorer = _UserScorer | _PairScorer
-
-
-class _Resources:
-    """What a worker process holds: the model, and hashes of the ids that it knows."""
-
-    def __init__(self, scorer: _Scorer):
-        self.model = load_model(scorer.model_path)
-        self._known = [
-            np.sort(_hashes(_read_bytes(os.path.join(scorer.model_path, file)).split(b"\n")[:-1]))
-            for file in scorer.id_files
-        ]
-
-    def count_unknown(self, columns: Sequence[Sequence[str]]) -> int:
-        """Counts the rows with an id that the model doesn't know."""
-        unknown = np.zeros(len(columns[0]), bool)
-        for known, ids in zip(self._known, columns, strict=True):
-            unknown |= ~np.isin(_hashes([i.encode() for i in ids]), known)
-        return int(unknown.sum())
-
-
 class _ScoreChunk(beam.DoFn):
-    """Scores a chunk and writes its files; yields its counts."""
+    """Makes a chunk's part, unless it is there; yields its counts."""
 
-    def __init__(self, scorer: _Scorer, out: str):
-        self._scorer = scorer
-        self._out = out
+    def __init__(self, task: _Task, folder: JobFolder):
+        self._task = task
+        self._folder = folder
         self._handle = shared.Shared()
-        names = ("rows", "unknown", "rejected")
+        names = ("rows", "unknown", "rejected", "parts_kept")
         self._counters = {name: Metrics.counter("batch_scoring", name) for name in names}
 
     def setup(self) -> None:
-        self._resources = self._handle.acquire(lambda: _Resources(self._scorer))
+        self._scorer = self._handle.acquire(self._task.load)
 
-    def process(self, chunk: Chunk) -> Iterator[dict[str, int]]:
-        rows = 0
-
-        def write_table(stream: BinaryIO) -> None:
-            nonlocal rows
-            with pq.ParquetWriter(stream, self._scorer.schema) as writer:
-                for table in _merged(self._score(chunk)):
-                    writer.write_table(table)
-                    rows += table.num_rows
-
-        _publish(FileSystems.join(self._out, f"part-{chunk.name}.parquet"), write_table)
-        if chunk.rejects:
-            lines = "".join(f"{json.dumps(reject)}\n" for reject in chunk.rejects).encode()
-            path = FileSystems.join(self._out, f"_rejects-{chunk.name}.jsonl")
-            _publish(path, lambda stream: stream.write(lines))
-        counts = {
-            "rows": rows,
-            "unknown": self._resources.count_unknown(chunk.columns),
-            "rejected": len(chunk.rejects),
-        }
+    def process(self, chunk: StagedChunk) -> Iterator[dict[str, int]]:
+        found = self._folder.read_counts(chunk)
+        if found is None:
+            found = self._score(chunk)
+        else:
+            self._counters["parts_kept"].inc()
+        counts = {**found, "rejected": chunk.num_rejects}
         for name, count in counts.items():
             self._counters[name].inc(count)
-        yield {**self._scorer.count(chunk), **counts}
+        yield {self._task.noun: chunk.num_rows, **counts}
 
-    def _score(self, chunk: Chunk) -> Iterator[pa.Table]:
-        for start in range(0, chunk.num_rows, _CALL_ROWS):
-            columns = [column[start : start + _CALL_ROWS] for column in chunk.columns]
-            yield self._scorer.score(self._resources.model, columns)
-
-
-def _run(
-    sources: Sequence[Source], scorer: _Scorer, out: str, options: PipelineOptions | None
-) -> dict[str, int]:
-    """Runs a job and writes its summary."""
-    earlier = [path for name in ("part-*", "_rejects-*") for path in _match(out, name)]
-    if earlier:
-        raise InputError(
-            f"Expected a folder for output without any; got {earlier[0]!r}. Remove the earlier "
-            "output or choose another --out."
-        )
-    summary = FileSystems.join(out, "_summary.json")
-    with beam.Pipeline(options=options) as pipeline:
-        _ = (
-            pipeline
-            | "ScoreSources" >> ScoreSources(sources, scorer, out)
-            | "WriteSummary" >> beam.Map(_write_summary, summary)
-        )
-    # Left behind by bundles that failed and were tried again.
-    if abandoned := _match(out, "_tmp-*"):
-        FileSystems.delete(abandoned)
-    return json.loads(_read_bytes(summary))
-
-
-def _write_summary(counts: dict[str, int], path: str) -> None:
-    content = json.dumps(counts, indent=2).encode()
-    _publish(path, lambda stream: stream.write(content))
-
-
-def _merged(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Joins small tables to ones of `_HELD_ROWS` or a little more."""
-    held: list[pa.Table] = []
-    for table in tables:
-        held.append(table)
-        if sum(part.num_rows for part in held) >= _HELD_ROWS:
-            yield pa.concat_tables(held)
-            held = []
-    if held:
-        yield pa.concat_tables(held)
-
-
-def _publish(path: str, write: Callable[[BinaryIO], Any]) -> None:
-    """Writes a file under a temporary name and renames it, so that it is whole or not there."""
-    folder, _ = FileSystems.split(path)
-    temporary = FileSystems.join(folder, f"_tmp-{uuid.uuid4().hex}")
-    with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
-        write(stream)
-    FileSystems.rename([temporary], [path])
-
-
-def _match(folder: str, name: str) -> list[str]:
-    (match,) = FileSystems.match([FileSystems.join(folder, name)])
-    return [file.path for file in match.metadata_list]
-
-
-def _read_bytes(path: str) -> bytes:
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
-        return stream.read()
-
-
-def _hashes(ids: Sequence[bytes]) -> np.ndarray:
-    """Returns 64-bit hashes: an eighth of the memory of a set of ids."""
-    array = np.empty(len(ids), object)
-    array[:] = ids
-    return pd.util.hash_array(array, categorize=False)
+    def _score(self, chunk: StagedChunk) -> dict[str, int]:
+        ids = [column.combine_chunks() for column in self._folder.read_ids(chunk).columns]
+        counts = {"unknown": self._scorer.count_unknown(*ids)}
+        tables = self._task.score(self._scorer, ids)
+        rows = self._folder.write_part(chunk, tables, self._task.schema, counts)
+        return {"rows": rows, **counts}

@@ -3,10 +3,14 @@
 Everything goes through Beam's filesystems, so that paths may be remote; files may be compressed.
 """
 
+import bz2
+import contextlib
 import csv
 import dataclasses
+import gzip
 import itertools
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import orjson
@@ -15,7 +19,6 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from models import features
 from models.errors import InputError
 
 _FORMATS = {
@@ -25,8 +28,11 @@ _FORMATS = {
     ".ndjson": "json",
     ".parquet": "parquet",
 }
-_COMPRESSIONS = (".gz", ".bz2", ".zst")
+# Beam reads these, too, but takes a file that was cut off for a whole one.
+_STRICT: dict[str, Callable[[BinaryIO], Any]] = {".gz": gzip.open, ".bz2": bz2.open}
+_COMPRESSIONS = (*_STRICT, ".zst")
 _BLOCK_BYTES = 1 << 20
+_LISTED_ROWS = 1 << 16
 _BOM = b"\xef\xbb\xbf"
 
 # A row as it was read: its number, from 1, its values (None: missing) and the record itself.
@@ -41,11 +47,15 @@ class Source:
       path: The file.
       number: Its place among the files of a job.
       columns: Names of the columns that are read.
+      num_bytes: Its size.
+      modified_seconds: When it was last written, in seconds since 1970; 0 if that is unknown.
     """
 
     path: str
     number: int
     columns: tuple[str, ...]
+    num_bytes: int
+    modified_seconds: float
 
     @property
     def format(self) -> str:
@@ -89,15 +99,18 @@ def find_sources(pattern: str, columns: Sequence[str]) -> list[Source]:
     """
     try:
         (match,) = FileSystems.match([pattern])
-        paths = sorted(file.path for file in match.metadata_list)
+        files = sorted(match.metadata_list, key=lambda file: file.path)
     except OSError:
-        paths = []
-    if not paths:
+        files = []
+    if not files:
         raise InputError(
             f"Expected a file of ids at {pattern!r}; got none. Give the path of a text, CSV, "
             "JSON-lines or Parquet file."
         )
-    sources = [Source(path, number, tuple(columns)) for number, path in enumerate(paths)]
+    sources = [
+        Source(file.path, number, tuple(columns), file.size_in_bytes, file.last_updated_in_seconds)
+        for number, file in enumerate(files)
+    ]
     for source in sources:
         _check(source)
     return sources
@@ -109,32 +122,58 @@ def read_chunks(source: Source, chunk_rows: int) -> Iterator[Chunk]:
     Args:
       source: The file.
       chunk_rows: Rows of a chunk, the malformed ones included.
+
+    Raises:
+      InputError: If the file is damaged.
     """
     rows = _read(source)
     for number in itertools.count():
-        part = list(itertools.islice(rows, chunk_rows))
-        if not part and number:
-            return
-        good: list[Sequence[str]] = []
+        columns: tuple[list[str], ...] = tuple([] for _ in source.columns)
         rejects = []
-        for row, values, record in part:
-            problem = _problem(source.columns, values)
-            if problem:
+        count = 0
+        # Of good rows only the ids are kept: the rest of a record may be a hundred times as long.
+        for row, values, record in itertools.islice(rows, chunk_rows):
+            count += 1
+            if reason := _problem(source.columns, values):
                 rejects.append({
-                    "file": source.path,
-                    "row": row,
-                    "reason": problem,
-                    "record": record,
-                })
+                    "file": source.path, "row": row, "reason": reason, "record": record,
+                })  # fmt: skip
             else:
-                good.append(values)
-        columns = tuple([values[c] for values in good] for c in range(len(source.columns)))
+                for column, value in zip(columns, values, strict=True):
+                    column.append(value)
+        if not count and number:
+            return
         yield Chunk(f"{source.number:05d}-{number:05d}", columns, rejects)
+        if count < chunk_rows:
+            return
+
+
+def read_column(pattern: str, column: str) -> list[str]:
+    """Reads one column of files that are small enough for it.
+
+    Args:
+      pattern: As `find_sources` takes it.
+      column: Name of the column.
+
+    Raises:
+      InputError: If there is no file, one lacks the column, or a row is malformed.
+    """
+    values: list[str] = []
+    for source in find_sources(pattern, (column,)):
+        for chunk in read_chunks(source, _LISTED_ROWS):
+            if chunk.rejects:
+                bad = chunk.rejects[0]
+                raise InputError(
+                    f"Expected {source.path!r} to hold a {column} in each row; got that "
+                    f"{bad['reason']} in row {bad['row']}. Correct it."
+                )
+            values += chunk.columns[0]
+    return values
 
 
 def _check(source: Source) -> None:
     expected = f"Expected {source.path!r} to have the columns {', '.join(source.columns)}"
-    if source.format == "text" and source.columns != (features.USER_ID,):
+    if source.format == "text" and len(source.columns) > 1:
         raise InputError(f"{expected}; got a text file. Give a CSV, JSON-lines or Parquet file.")
     if source.format == "csv":
         with _open(source) as stream:
@@ -235,11 +274,24 @@ def _read_parquet(stream: BinaryIO, columns: Sequence[str]) -> Iterator[_Row]:
             yield number, values, dict(zip(columns, values, strict=True))
 
 
-def _open(source: Source) -> BinaryIO:
-    # Parquet compresses inside the file, whatever its name.
-    raw = source.format == "parquet"
+@contextlib.contextmanager
+def _open(source: Source) -> Iterator[BinaryIO]:
+    """Opens a file, decompressed; Parquet compresses inside the file, whatever its name."""
+    names = () if source.format == "parquet" else tuple(_STRICT)
+    suffix = next((suffix for suffix in names if source.path.endswith(suffix)), None)
+    raw = suffix is not None or source.format == "parquet"
     kind = CompressionTypes.UNCOMPRESSED if raw else CompressionTypes.AUTO
-    return FileSystems.open(source.path, compression_type=kind)
+    try:
+        with FileSystems.open(source.path, compression_type=kind) as stream:
+            if suffix is None:
+                yield stream
+            else:
+                with _STRICT[suffix](stream) as decompressed:
+                    yield decompressed
+    except (EOFError, zlib.error, gzip.BadGzipFile, pa.ArrowInvalid) as error:
+        raise InputError(
+            f"Expected {source.path!r} to be whole; got: {error}. Copy it again."
+        ) from error
 
 
 def _lines(stream: BinaryIO) -> Iterator[bytes]:

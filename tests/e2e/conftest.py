@@ -48,6 +48,8 @@ def run(tmp_path_factory) -> Run:
             "evaluation.native_rows=300",
             "gate.rating_baseline=bias",
             "gate.retrieval_baseline=popularity",
+            "batch_scoring.enabled=true",
+            "batch_scoring.k=4",
         ],
     )
     report = local_runner.run(settings, str(data), local_runner.Root(str(root)))

@@ -220,7 +220,8 @@ def test_score_writes_parquet_for_users_and_pairs(run, tmp_path):
 @pytest.mark.slow
 def test_compile_writes_a_spec_with_every_component(run, tmp_path):
     out = tmp_path / "spec.json"
-    done = t2rec("compile", "--image", "example.org/t2rec:1", "--out", out)
+    scored = ("--set", "batch_scoring.enabled=true")
+    done = t2rec("compile", "--image", "example.org/t2rec:1", "--out", out, *scored)
     assert done.returncode == 0, done.stderr
     spec = json.loads(out.read_text(encoding="utf-8"))["pipelineSpec"]
     assert set(spec["root"]["inputDefinitions"]["parameters"]) >= {"data", "serving_dir"}

@@ -159,6 +159,19 @@ def test_both_exports_are_pushed_under_one_version(run):
     assert versions(run.root) == versions(run.root, "t2rec_scann") == [pushed]
 
 
+def test_all_users_were_scored_with_the_pushed_model(run):
+    (folder,) = (run.root / "artifacts" / "BatchScorer" / "recommendations").iterdir()
+    table = pd.read_parquet(folder)
+    assert len(table) == 4 * run.report["dataset"]["num_users"]
+    users = sorted(set(table.user_id))[::300]
+    answers = LocalClient(str(run.root)).recommend(users, k=4, exclude_seen=True)
+    for user, answer in zip(users, answers, strict=True):
+        rows = table[table.user_id == user].sort_values("rank")
+        assert rows.business_id.tolist() == [r.business_id for r in answer]
+        np.testing.assert_allclose(rows.score, [r.score for r in answer], atol=1e-4)
+        np.testing.assert_allclose(rows.rating, [r.rating for r in answer], atol=1e-4)
+
+
 def test_a_fresh_process_answers_from_the_pushed_export(run):
     """Loads the export without this project on the path, in another working directory."""
     reviews = pd.read_json(run.data / "yelp_academic_dataset_review.json", lines=True)

@@ -170,8 +170,9 @@ def _same(one, other):
     return np.array_equal(one, other, equal_nan=np.asarray(one).dtype.kind == "f")
 
 
-def test_tables_round_trip(exact_export):
-    tables, _ = export.load_tables(exact_export.path)
+@pytest.mark.parametrize("read", [lambda path: export.load_tables(path)[0], export.read_tables])
+def test_tables_round_trip(exact_export, read):
+    tables = read(exact_export.path)
     for field in ("user_ids", "business_ids", "query_embeddings", "candidate_embeddings"):
         loaded, saved = getattr(tables, field), getattr(exact_export.tables, field)
         assert loaded.dtype == saved.dtype, field

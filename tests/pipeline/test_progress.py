@@ -1,4 +1,6 @@
 import logging
+import subprocess
+import sys
 
 from absl import logging as absl_logging
 
@@ -29,6 +31,18 @@ def test_details_are_shown_once(capsys):
     progress.show_details()
     logging.getLogger("t2rec").info("step %d", 5)
     assert capsys.readouterr().err.splitlines() == ["        step 5"]
+
+
+def test_libraries_that_set_up_logging_do_not_say_it_again():
+    program = (
+        "import logging\n"
+        "from pipeline import progress\n"
+        "progress.show_details()\n"
+        "logging.warning('of a library')\n"  # Sets up logging if nobody has.
+        "logging.getLogger('t2rec').info('step 5')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stderr.splitlines() == ["of a library", "        step 5"]
 
 
 def test_the_peak_of_each_component_is_its_own(capsys):

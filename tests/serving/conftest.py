@@ -137,12 +137,24 @@ def make_encoder():
     return SumEncoder()
 
 
-def build_export(root, num_businesses: int, approximate: bool, version: int = 3) -> Planted:
-    """Writes an export below `root`, as a pipeline does."""
+def build_export(
+    root, num_businesses: int, approximate: bool, version: int = 3, tied: bool = False
+) -> Planted:
+    """Writes an export below `root`, as a pipeline does.
+
+    Args:
+      root: Root of the pipeline.
+      num_businesses: Size of the catalogue.
+      approximate: Whether to search with ScaNN.
+      version: Number of the export.
+      tied: Whether every third business is embedded as the one before it.
+    """
     from models import export
     from models.recommender import Recommender
 
     tables = make_tables(num_businesses)
+    if tied:
+        tables.candidate_embeddings[2:-1:3] = tables.candidate_embeddings[1:-2:3]
     assets = root / "assets"
     assets.mkdir(parents=True)
     model = root / "serving" / ("t2rec_scann" if approximate else "t2rec")
@@ -165,6 +177,12 @@ def build_export(root, num_businesses: int, approximate: bool, version: int = 3)
 def exact_export(tmp_path_factory) -> Planted:
     """An exact export of 30 businesses."""
     return build_export(tmp_path_factory.mktemp("exact"), 30, approximate=False)
+
+
+@pytest.fixture(scope="session")
+def tied_export(tmp_path_factory) -> Planted:
+    """An exact export of 300 businesses, a third of which tie with another."""
+    return build_export(tmp_path_factory.mktemp("tied"), 300, approximate=False, tied=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,16 @@
+import gzip
 import json
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
 
+import duckdb
 import numpy as np
 import pandas as pd
+import polars
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -9,7 +18,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from models.errors import InputError
 from serving import batch_scoring
 from serving.batch_scoring import score_pairs, score_users
+from serving.bulk_filters import Filters
 from serving.client import LocalClient
+from serving.job_folder import JobFolder
 from serving.row_sources import Chunk
 
 
@@ -27,29 +38,49 @@ def _lines(users, client, **arguments):
     ]
 
 
+def _names(out):
+    return sorted(path.name for path in out.iterdir())
+
+
+def _states(paths):
+    """Tells files apart from ones that were written anew."""
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in paths}
+
+
 def _table(out):
     return list(pd.read_parquet(out).itertuples(index=False, name=None))
 
 
+def _assert_as_client_answers(table, expected):
+    """Compares rows; products of matrices of another size add up in another order."""
+    assert [row[:3] for row in table] == [row[:3] for row in expected]
+    np.testing.assert_allclose(
+        [row[3:] for row in table], [row[3:] for row in expected], rtol=1e-5, atol=1e-6
+    )
+
+
 def test_all_users_get_what_a_client_gets(exact_export, client, tmp_path, monkeypatch):
-    # Three chunks, whose calls end within a chunk.
-    monkeypatch.setattr(batch_scoring, "_CHUNK_ROWS", 16)
-    monkeypatch.setattr(batch_scoring, "_CALL_ROWS", 7)
+    monkeypatch.setattr(batch_scoring._Recommend, "chunk_rows", 16)
     out = tmp_path / "out"
     counts = score_users(exact_export.root, "all", 5, True, str(out))
     users = [user.decode() for user in exact_export.tables.user_ids]
     assert counts == {"users": 40, "rows": 200, "unknown": 0, "rejected": 0}
-    found, expected = sorted(_table(out)), sorted(_lines(users, client, k=5, exclude_seen=True))
-    assert [row[:3] for row in found] == [row[:3] for row in expected]
-    # Products of matrices of another size add up in another order.
-    np.testing.assert_allclose(
-        [row[3:] for row in found], [row[3:] for row in expected], rtol=1e-5, atol=1e-6
-    )
-    assert sorted(path.name for path in out.iterdir()) == [
+    # Parts are in the order of the input.
+    _assert_as_client_answers(_table(out), _lines(users, client, k=5, exclude_seen=True))
+    assert _names(out) == [
+        "_job.json",
         "_summary.json",
         *(f"part-00000-{chunk:05d}.parquet" for chunk in range(3)),
     ]
     assert json.loads((out / "_summary.json").read_text()) == counts
+
+
+def test_filters_leave_businesses_out(exact_export, client, tmp_path):
+    filters = Filters("Pizza", "Tampa", ("place-0005",))
+    score_users(exact_export.path, "all", 3, False, str(tmp_path), filters=filters)
+    users = [user.decode() for user in exact_export.tables.user_ids]
+    asked = {"category": "Pizza", "city": "Tampa", "exclude_business_ids": ["place-0005"]}
+    _assert_as_client_answers(_table(tmp_path), _lines(users, client, k=3, **asked))
 
 
 def test_columns_are_in_order_and_typed(exact_export, tmp_path):
@@ -76,7 +107,7 @@ def test_unknown_users_are_scored_cold_and_malformed_rows_kept(exact_export, cli
     # k exceeds the catalogue of 30: the padding is no row.
     assert counts == {"users": 4, "rows": 120, "unknown": 2, "rejected": 1}
     expected = _lines(["user-03", "stranger", "user-05", "other"], client, k=40)
-    assert _table(out) == expected
+    _assert_as_client_answers(_table(out), expected)
     (rejects,) = out.glob("_rejects-*.jsonl")
     assert [json.loads(line) for line in rejects.read_text().splitlines()] == [
         {
@@ -95,14 +126,13 @@ def test_pairs_get_what_a_client_gets(exact_export, client, tmp_path):
     source.write_text("\n".join([*lines, '{"user_id": "user-02"}']))
     out = tmp_path / "out"
     counts = score_pairs(exact_export.path, str(source), str(out))
-    assert counts == {"rows": 4, "unknown": 3, "rejected": 1}
+    assert counts == {"pairs": 4, "rows": 4, "unknown": 3, "rejected": 1}
     ratings = client.rate(*zip(*pairs, strict=True))
     table = pd.read_parquet(out)
     assert list(table.columns) == ["user_id", "business_id", "rating"]
     assert table.rating.dtype == np.float32
-    assert list(table.itertuples(index=False, name=None)) == [
-        (*pair, np.float32(rating)) for pair, rating in zip(pairs, ratings, strict=True)
-    ]
+    assert list(zip(table.user_id, table.business_id, strict=True)) == pairs
+    np.testing.assert_allclose(table.rating, ratings, rtol=1e-6)
 
 
 def test_approximate_model_scores_in_bulk(scann_export, tmp_path):
@@ -124,27 +154,108 @@ def test_no_rows_give_an_empty_table(exact_export, tmp_path):
     assert table.empty
 
 
-def test_a_bundle_that_runs_again_overwrites(exact_export, tmp_path):
-    scorer = batch_scoring._UserScorer(f"{exact_export.path}/3", 2, False)
-    step = batch_scoring._ScoreChunk(scorer, str(tmp_path))
+def test_chunks_are_made_once(exact_export, tmp_path):
+    folder = JobFolder(str(tmp_path))
+    task = batch_scoring._Recommend(f"{exact_export.path}/3", 2, False, Filters())
+    chunk = folder.stage(
+        Chunk("00000-00004", (["user-01", "stranger"],), [{"row": 3}]), ["user_id"]
+    )
+    step = batch_scoring._ScoreChunk(task, folder)
     step.setup()
-    chunk = Chunk("00000-00004", (["user-01", "stranger"],), [{"row": 3}])
-    first, second = list(step.process(chunk)), list(step.process(chunk))
-    assert first == second == [{"users": 2, "rows": 4, "unknown": 1, "rejected": 1}]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "_rejects-00000-00004.jsonl",
-        "part-00000-00004.parquet",
-    ]
-    assert len(pd.read_parquet(tmp_path)) == 4
+    (first,) = step.process(chunk)
+    assert first == {"users": 2, "rows": 4, "unknown": 1, "rejected": 1}
+    # A bundle that is tried again finds the part and its counts, and makes no other.
+    part = tmp_path / "part-00000-00004.parquet"
+    before = _states([part])
+    assert list(step.process(chunk)) == [first]
+    assert _states([part]) == before
 
 
-def test_abandoned_temporary_files_are_removed(exact_export, tmp_path):
-    (tmp_path / "_tmp-abandoned").touch()
+_PROGRAM = """
+import sys
+from serving import batch_scoring
+batch_scoring._Recommend.chunk_rows = int(sys.argv[4])
+batch_scoring.score_users(sys.argv[1], sys.argv[2], 30, True, sys.argv[3])
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_job_goes_on_to_the_same_bytes(exact_export, tmp_path, monkeypatch):
+    chunks, rows = 24, 4_000
+    monkeypatch.setattr(batch_scoring._Recommend, "chunk_rows", rows)
+    users = tmp_path / "users.txt"
+    users.write_text("".join(f"user-{row % 50:02d}\n" for row in range(chunks * rows - 7)) + "\n")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    arguments = (exact_export.path, str(users))
+    expected = score_users(*arguments, 30, True, str(whole))
+    process = subprocess.Popen([sys.executable, "-c", _PROGRAM, *arguments, str(killed), str(rows)])
+    while len(list(killed.glob("part-*"))) < 3:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "_summary.json").exists()
+    done = _states(killed.glob("part-*"))
+    assert 3 <= len(done) < chunks
+    # What is there is whole.
+    assert all(path.read_bytes() == (whole / path.name).read_bytes() for path in killed.glob("pa*"))
+
+    assert score_users(*arguments, 30, True, str(killed)) == expected
+    assert _states(killed / name for name in done) == done
+    assert _names(killed) == _names(whole)
+    for path in whole.iterdir():
+        assert (killed / path.name).read_bytes() == path.read_bytes(), path.name
+    assert expected["rejected"] == 1
+
+
+def test_staging_that_was_killed_starts_anew(exact_export, tmp_path, monkeypatch):
+    monkeypatch.setattr(batch_scoring._Recommend, "chunk_rows", 16)
     score_users(exact_export.path, "all", 1, False, str(tmp_path))
-    assert not list(tmp_path.glob("_tmp-*"))
+    expected = _table(tmp_path)
+    for path in [*tmp_path.glob("part-*"), tmp_path / "_summary.json"]:
+        path.unlink()
+    # A chunk that was staged, and a file that was not whole.
+    JobFolder(str(tmp_path)).stage(Chunk("00000-00000", (["user-00"],), []), ["user_id"])
+    (tmp_path / "_tmp-abandoned").write_bytes(b"PAR1")
+    assert score_users(exact_export.path, "all", 1, False, str(tmp_path))["users"] == 40
+    assert _table(tmp_path) == expected
+    assert not list(tmp_path.glob("_tmp-*")) + list(tmp_path.glob("_ids-*"))
 
 
-def test_earlier_output_is_kept(exact_export, tmp_path):
+def test_a_finished_job_is_left_as_it_is(exact_export, tmp_path):
+    counts = score_users(exact_export.path, "all", 2, False, str(tmp_path))
+    before = _states(tmp_path.iterdir())
+    assert score_users(exact_export.path, "all", 2, False, str(tmp_path)) == counts
+    assert _states(tmp_path.iterdir()) == before
+
+
+def test_output_of_another_job_is_refused(exact_export, tmp_path):
+    users, out = tmp_path / "users.txt", tmp_path / "out"
+    users.write_text("user-01\n")
+    score_users(exact_export.path, str(users), 2, False, str(out))
+    before = _table(out)
+    with pytest.raises(InputError, match="another one: k was 2 and is 3. Remove .* another --out"):
+        score_users(exact_export.path, str(users), 3, False, str(out))
+    with pytest.raises(InputError, match='city was "" and is "Reno"'):
+        score_users(exact_export.path, str(users), 2, False, str(out), filters=Filters("", "Reno"))
+    with pytest.raises(InputError, match="excluded was .* and is "):
+        filters = Filters(excluded=("place-0001",))
+        score_users(exact_export.path, str(users), 2, False, str(out), filters=filters)
+    with pytest.raises(InputError, match='task was "users" and is "pairs"'):
+        pairs = tmp_path / "pairs.csv"
+        pairs.write_text("user_id,business_id\nuser-01,place-0001\n")
+        score_pairs(exact_export.path, str(pairs), str(out))
+    users.write_text("user-01\nuser-02\n")
+    with pytest.raises(InputError, match="inputs was .*users.txt.* and is .*users.txt"):
+        score_users(exact_export.path, str(users), 2, False, str(out))
+    newer = tmp_path / "model" / "4"
+    shutil.copytree(f"{exact_export.path}/3", newer)
+    with pytest.raises(InputError, match="model was .*/3/saved_model.pb.* and is .*/model/4/saved"):
+        score_users(str(newer.parent), str(users), 2, False, str(out))
+    assert _table(out) == before
+
+
+def test_output_of_unknown_origin_is_kept(exact_export, tmp_path):
     part = tmp_path / "part-00000-00000.parquet"
     part.write_bytes(b"precious")
     with pytest.raises(InputError, match="got .*part-00000-00000.parquet.*choose another --out"):
@@ -152,14 +263,34 @@ def test_earlier_output_is_kept(exact_export, tmp_path):
     assert part.read_bytes() == b"precious"
 
 
+def test_the_readme_says_how_to_read_the_output(exact_export, tmp_path, monkeypatch):
+    readme = (pathlib.Path(batch_scoring.__file__).parents[1] / "README.md").read_text("utf-8")
+    monkeypatch.chdir(tmp_path)
+    score_users(exact_export.path, "all", 3, False, "recommendations")
+    libraries = {"pandas": pd, "polars": polars, "duckdb": duckdb}
+    for name in libraries:
+        (line,) = (line for line in readme.splitlines() if line.startswith(f"{name}."))
+        table = eval(line, dict(libraries))
+        columns = list(table.columns)
+        assert columns == ["user_id", "rank", "business_id", "score", "rating"]
+        assert (len(table), len(columns)) == (120, 5)
+
+
 def test_unfit_arguments_are_input_errors(exact_export, tmp_path):
     out = str(tmp_path / "out")
-    with pytest.raises(InputError, match="Expected k of 1 or more; got 0"):
+    with pytest.raises(InputError, match="Expected k from 1 to 10,000; got 0"):
         score_users(exact_export.path, "all", 0, False, out)
     with pytest.raises(InputError, match="Expected an exported model"):
         score_users(str(tmp_path), "all", 1, False, out)
     with pytest.raises(InputError, match="Expected a file of ids"):
         score_pairs(exact_export.path, str(tmp_path / "missing.csv"), out)
+
+
+def test_a_damaged_file_is_an_input_error(exact_export, tmp_path):
+    users = tmp_path / "users.txt.gz"
+    users.write_bytes(gzip.compress(b"user-01\n" * 1_000)[:-9])
+    with pytest.raises(InputError, match="Expected .*users.txt.gz' to be whole; got: "):
+        score_users(exact_export.path, str(users), 1, False, str(tmp_path / "out"))
 
 
 def test_beam_options_are_used(exact_export, tmp_path):

@@ -1,3 +1,4 @@
+import bz2
 import gzip
 
 import pandas as pd
@@ -6,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from models.errors import InputError
-from serving.row_sources import find_sources, read_chunks
+from serving.row_sources import find_sources, read_chunks, read_column
 
 USER = ("user_id",)
 PAIR = ("user_id", "business_id")
@@ -88,6 +89,30 @@ def test_compressed_and_several_files(tmp_path):
         ("00000-00000", (["a1", "a2"],)),
         ("00001-00000", (["b1", "b2"],)),
     ]
+
+
+@pytest.mark.parametrize("library", [gzip, bz2])
+def test_compressed_files_that_were_cut_off_are_input_errors(tmp_path, library):
+    whole = library.compress("".join(f"user-{i:06d}\n" for i in range(200_000)).encode())
+    path = tmp_path / f"users.{'gz' if library is gzip else 'bz2'}"
+    path.write_bytes(whole)
+    assert sum(chunk.num_rows for chunk in _read(path, chunk_rows=30_000)) == 200_000
+    # Two files, one after the other, are one.
+    path.write_bytes(2 * whole)
+    assert sum(chunk.num_rows for chunk in _read(path, chunk_rows=30_000)) == 400_000
+    for size in (len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(InputError, match="Expected .*users.* to be whole; got: .*Copy it"):
+            _read(path)
+
+
+def test_a_column_is_read_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "closed.txt"
+    path.write_text("x\ny\n")
+    assert read_column(str(path), "business_id") == ["x", "y"]
+    path.write_text("x\n\ny\n")
+    with pytest.raises(InputError, match="a business_id in each row; .* is empty in row 2"):
+        read_column(str(path), "business_id")
 
 
 def test_chunks_have_stable_names_and_all_rows(tmp_path):

@@ -1,0 +1,1 @@
+"""BatchScorer: recommendations to many users, made with the model that was just pushed."""
