@@ -137,14 +137,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     query.add_argument("--k", type=int, default=10, help="businesses a user")
     query.add_argument("--exclude-seen", action="store_true", help="leave out rated businesses")
-    query.add_argument("--exclude", metavar="BUSINESS_ID", nargs="+", default=[])
-    query.add_argument("--category", default="")
-    query.add_argument("--city", default="")
-    query.add_argument("--open-at", metavar="WHEN", help="now, or a day and a time: 'Fri 21:00'")
-    query.add_argument(
-        "--near", metavar=("LATITUDE", "LONGITUDE", "KM"), type=float, nargs=3,
-        help="degrees, and how far from there at most",
-    )  # fmt: skip
+    _add_filters(query)
     query.add_argument("--min-stars", metavar="STARS", type=float, default=0.0)
     query.add_argument("--retrieval-weight", metavar="W", type=float, help="of affinity")
     query.add_argument("--rating-weight", metavar="W", type=float, help="of predicted stars")
@@ -190,15 +183,24 @@ def build_parser() -> argparse.ArgumentParser:
     what.add_argument("--pairs", metavar="FILE", help="predict the stars of each")
     score.add_argument("-k", type=int, default=10, help="businesses a user")
     score.add_argument("--exclude-seen", action="store_true", help="leave out rated businesses")
-    score.add_argument("--exclude", metavar="BUSINESS_ID", nargs="+", default=[])
+    _add_filters(score)
     score.add_argument("--exclude-file", metavar="FILE", help="with more ids to leave out")
-    score.add_argument("--category", default="")
-    score.add_argument("--city", default="")
     score.add_argument(
         "--out", metavar="DIR", required=True, help="a killed job goes on there if started again"
     )
     score.set_defaults(command=_score, takes_beam_options=True)
     return parser
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--exclude", metavar="BUSINESS_ID", nargs="+", default=[])
+    parser.add_argument("--category", default="")
+    parser.add_argument("--city", default="")
+    parser.add_argument("--open-at", metavar="WHEN", help="now, or a day and a time: 'Fri 21:00'")
+    parser.add_argument(
+        "--near", metavar=("LATITUDE", "LONGITUDE", "KM"), type=float, nargs=3,
+        help="degrees, and how far from there at most",
+    )  # fmt: skip
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
@@ -374,7 +376,7 @@ def _score(args: argparse.Namespace) -> int:
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from models import features
-    from pipeline import beam_options, progress
+    from pipeline import beam_options, progress, query
     from serving import batch_scoring, bulk_filters, row_sources
 
     progress.show_details()
@@ -383,7 +385,14 @@ def _score(args: argparse.Namespace) -> int:
         excluded = list(args.exclude)
         if args.exclude_file:
             excluded += row_sources.read_column(args.exclude_file, features.BUSINESS_ID)
-        filters = bulk_filters.Filters(args.category, args.city, tuple(excluded))
+        filters = bulk_filters.Filters(
+            category=args.category,
+            city=args.city,
+            open_at_minute=query.parse_time(args.open_at) if args.open_at else -1,
+            near_degrees=tuple(args.near[:2]) if args.near else (0.0, 0.0),
+            within_km=args.near[2] if args.near else 0.0,
+            excluded=tuple(excluded),
+        )
         counts = batch_scoring.score_users(
             args.model, args.users, args.k, args.exclude_seen, args.out, options, filters
         )

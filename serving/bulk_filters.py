@@ -1,9 +1,12 @@
 """Which businesses a batch job may recommend: filters that are the same for all of its users."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
+from models import filters
 from models.recommender_tables import RecommenderTables
 
 
@@ -14,22 +17,41 @@ class Filters:
     Attributes:
       category: What they must be; "" for anything.
       city: Where they must be; "" for anywhere.
-      excluded: Ids of those that must not be.
+      open_at_minute: Minute of the week at which they must be open, in their own time, 0 being
+        where Monday begins; -1 for any.
+      near_degrees: Latitude and longitude that they must be near to.
+      within_km: How near; 0 for anywhere.
+      excluded: Ids of those that must not be recommended.
     """
 
     category: str = ""
     city: str = ""
+    open_at_minute: int = -1
+    near_degrees: tuple[float, float] = (0.0, 0.0)
+    within_km: float = 0.0
     excluded: tuple[str, ...] = ()
+
+    def inputs(self) -> dict[str, Any]:
+        """Returns the inputs of a filter, one row each: see `models.filters.DEFAULTS`."""
+        latitude, longitude = self.near_degrees
+        return {
+            "category": [self.category],
+            "city": [self.city],
+            "open_at_minute": [self.open_at_minute],
+            "latitude_degrees": [latitude],
+            "longitude_degrees": [longitude],
+            "within_km": [self.within_km],
+        }
 
     def allowed(self, tables: RecommenderTables) -> np.ndarray:
         """Returns a `[num_businesses]` bool array: which of an export's businesses pass."""
-        mask = np.ones(len(tables.business_ids), bool)
-        places = tables.places
-        for label, postings in ((self.category, places.categories), (self.city, places.cities)):
-            if label:
-                carries_it = np.zeros_like(mask)
-                carries_it[postings.get(label.encode(), np.zeros(0, np.int32))] = True
-                mask &= carries_it
+        told = {key: values[0] for key, values in self.inputs().items()}
+        one = {
+            key: tf.constant(told[key], tf.constant(default).dtype)
+            for key, default in filters.DEFAULTS.items()
+        }
+        mask = np.zeros(len(tables.business_ids), bool)
+        mask[filters.Filters(tables.places).rows(one).numpy()] = True
         mask[np.isin(tables.business_ids, [i.encode() for i in self.excluded])] = False
         return mask
 

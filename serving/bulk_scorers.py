@@ -175,10 +175,7 @@ class SignatureScorer(_IdColumns):
             export.read_ids(os.path.join(path, BUSINESS_IDS_FILE)),
         )
         self._model = load_model(path)
-        self._filters: dict[str, Sequence] = {
-            "category": [filters.category],
-            "city": [filters.city],
-        }
+        self._filters: dict[str, Sequence] = filters.inputs()
         if filters.excluded:
             self._filters["exclude_business_id"] = [list(filters.excluded)]
 

@@ -9,7 +9,7 @@ from tfx import types
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
-from components.pusher.executor import EXACT_MODEL, SCANN_MODEL
+from components.pusher.versions import EXACT_MODEL, SCANN_MODEL
 from serving import batch_scoring
 
 _LOG = logging.getLogger("t2rec")

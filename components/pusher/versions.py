@@ -1,7 +1,6 @@
 """Numbered versions of a model in the folders that servers follow. Without TFX."""
 
 import os
-import shutil
 import time
 
 import tensorflow as tf
@@ -45,13 +44,10 @@ def next_version(model_dirs: list[str]) -> int:
 
 
 def _copy(source: str, target: str) -> None:
-    """Copies a folder."""
-    if "://" not in source + target:
-        shutil.copytree(source, target)
-        return
+    """Copies a folder, on any filesystem that TensorFlow knows."""
     for folder, _, names in tf.io.gfile.walk(source):
         below = os.path.relpath(folder, source)
-        into = os.path.normpath(os.path.join(target, below)) if below != "." else target
+        into = target if below == "." else os.path.join(target, below)
         tf.io.gfile.makedirs(into)
         for name in names:
-            tf.io.gfile.copy(os.path.join(folder, name), os.path.join(into, name), overwrite=True)
+            tf.io.gfile.copy(os.path.join(folder, name), os.path.join(into, name))

@@ -194,9 +194,75 @@ def test_query_prints_real_ids(run):
     assert len(ids) == 3
     businesses = (run.data / "yelp_academic_dataset_business.json").read_text(encoding="utf-8")
     assert all(f'"business_id":"{i}"' in businesses for i in ids)
+    narrow = t2rec(
+        "query", user, "--model", run.root, "--k", 500, "--open-at", "Fri 20:00", "--min-stars", 3.5
+    )
+    assert narrow.returncode == 0, narrow.stderr
+    stars = [float(line.split()[-1]) for line in narrow.stdout.splitlines()[3:]]
+    assert 0 < len(stars) < 500
+    assert min(stars) >= 3.5
+    when = t2rec("query", user, "--model", run.root, "--open-at", "some time")
+    assert when.returncode == 2
+    assert "such as 'Fri 21:00' for --open-at; got 'some time'" in when.stderr
     missing = t2rec("query", user, "--model", run.root / "nowhere")
     assert missing.returncode == 1
     assert missing.stderr.startswith("t2rec: Expected an exported model")
+
+
+@pytest.mark.slow
+def test_refresh_pushes_a_version_with_other_businesses_and_users(run, tmp_path, capsys):
+    """First with everybody, which changes no answer; then one is gone and one is new."""
+    from pipeline import cli
+    from serving.client import LocalClient
+
+    root = tmp_path / "root"
+    shutil.copytree(run.root / "serving", root / "serving")
+    files = {name: run.data / f"yelp_academic_dataset_{name}.json" for name in ("business", "user")}
+    lines = files["user"].read_text(encoding="utf-8").splitlines()
+    users = [json.loads(line)["user_id"] for line in lines[:50]] + ["nobody"]
+    refresh = ["refresh", "--model", root, "--target-recall", 0.9]
+
+    def lists(k=5):
+        return LocalClient(str(root)).recommend(users, k=k)
+
+    def main(*args):
+        code = cli.main(list(map(str, args)))
+        return code, *capsys.readouterr()
+
+    before = lists()
+    same = t2rec(*refresh, "--businesses", files["business"], "--users", files["user"])
+    assert same.returncode == 0, same.stderr
+    assert "0 new businesses, 0 removed businesses" in same.stdout
+    assert "0 new users, 0 removed users" in same.stdout
+    for name in ("t2rec", "t2rec_scann"):
+        assert len(os.listdir(root / "serving" / name)) == 2
+    for row, expected in zip(lists(), before, strict=True):
+        for one, other in zip(row, expected, strict=True):
+            assert one.score == pytest.approx(other.score, abs=0.05)
+
+    lines = files["business"].read_text(encoding="utf-8").splitlines()
+    gone = before[0][0].business_id
+    kept = [line for line in lines if f'"business_id":"{gone}"' not in line]
+    assert len(kept) == len(lines) - 1
+    new = {**json.loads(kept[0]), "business_id": "brand new", "name": "Brand & New"}
+    businesses = tmp_path / "businesses.json"
+    businesses.write_text("\n".join([*kept, json.dumps(new), "{broken"]), encoding="utf-8")
+    code, told, _ = main(*refresh, "--businesses", businesses)
+    assert code == 0
+    assert "1 new businesses, 1 removed businesses, 1 rejected lines" in told
+    found = {recommended.business_id for row in lists(len(lines)) for recommended in row}
+    assert gone not in found
+    assert "brand new" in found
+    assert LocalClient(str(root)).describe(["brand new"])[0].name == "Brand & New"
+
+    broken = tmp_path / "broken.json"
+    broken.write_text("[]\n" * 3, encoding="utf-8")
+    code, _, told = main(*refresh, "--businesses", broken)
+    assert (code, "3 of 3 are. The first: not a JSON object" in told) == (1, True)
+    code, told, _ = main(*refresh[:3], "--users", files["user"], "--target-recall", 1.1)
+    assert (code, "nothing was pushed" in told) == (3, True)
+    assert main(*refresh[:3])[0] == 2
+    assert len(os.listdir(root / "serving" / "t2rec")) == 3
 
 
 @pytest.mark.slow
