@@ -16,6 +16,7 @@ from benchmarks import (
 BENCHMARKS = {
     "batch_scoring": batch_scoring.main,
     "ingest": ingest.main,
+    "newcomers": newcomers.main,
     "retrieval": retrieval.main,
     "serving": serving.main,
     "sizes": sizes.main,

@@ -1,15 +1,10 @@
 """Trains the rating task of ingested data with sizes from a grid, and with those of `auto`."""
 
-import glob
 import json
 import sys
 import time
 
-from tfx import types
-from tfx.types import artifact_utils, standard_artifacts
-
-from components import entity_tables, examples
-from models import features
+from benchmarks import ingested
 from models.options import AUTO, ModelOptions, Objective, TrainingOptions
 from models.training import train
 
@@ -25,7 +20,7 @@ def main(root: str, num_seeds: str, out: str) -> None:
       num_seeds: Runs of each size, each with a seed of its own.
       out: The JSON file.
     """
-    tables = _read(root)
+    *tables, _ = ingested.read(root)
     _train(tables, (16, 8), 0)  # Whatever happens once in a process.
     runs = []
     for seed in range(int(num_seeds)):
@@ -36,7 +31,7 @@ def main(root: str, num_seeds: str, out: str) -> None:
         json.dump(runs, file)
 
 
-def _train(tables: tuple, size: tuple[int, int] | str, seed: int) -> dict:
+def _train(tables: list, size: tuple[int, int] | str, seed: int) -> dict:
     """Trains on train and looks at eval as every run does, with nothing else left to choose."""
     width, rating_dim = (AUTO, AUTO) if isinstance(size, str) else ((size[0],) * 2, size[1])
     options = ModelOptions(
@@ -57,35 +52,6 @@ def _train(tables: tuple, size: tuple[int, int] | str, seed: int) -> dict:
         "rmse": -result.choices["rating"].trials[-1]["score"],
         "cpu_seconds": time.process_time() - start,
     }
-
-
-def _read(root: str) -> tuple:
-    """Reads users, businesses, train and eval."""
-
-    def artifact(kind: type[types.Artifact], node: str, key: str, *splits: str) -> list:
-        (uri,) = glob.glob(f"{root}/artifacts/{node}/{key}/*")
-        found = kind()
-        found.uri = uri
-        if splits:
-            found.split_names = artifact_utils.encode_split_names(list(splits))
-        return [found]
-
-    entities, graphs = {}, {}
-    for table in ("users", "businesses"):
-        node = f"Transform.{table}"
-        kinds = (standard_artifacts.Examples, standard_artifacts.TransformGraph)
-        entities[table] = artifact(kinds[0], node, "transformed_examples", features.ALL)
-        graphs[table] = artifact(kinds[1], node, "transform_graph")
-    interactions = artifact(
-        standard_artifacts.Examples, "YelpExampleGen", "interactions", *features.INTERACTION_SPLITS
-    )
-    star = examples.StarSchema(interactions, **entities)
-    return (
-        entity_tables.read_users(entities["users"], graphs["users"]),
-        entity_tables.read_businesses(entities["businesses"], graphs["businesses"]),
-        star.read(features.TRAIN),
-        star.read(features.EVAL),
-    )
 
 
 if __name__ == "__main__":
