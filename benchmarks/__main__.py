@@ -5,6 +5,7 @@ import sys
 from benchmarks import (
     batch_scoring,
     ingest,
+    newcomers,
     retrieval,
     serving,
     sizes,
