@@ -31,7 +31,7 @@ _HOLD = {
 _FILES = {
     "assets/user_ids.txt": "ids of the users, in the order of their rows",
     "assets/business_ids.txt": "ids of the businesses, in the order of their rows",
-    "assets": "files of the index",
+    "assets": "vocabularies of the towers, files of the index",
     "assets.extra": "descriptions and requests for warming up",
     "saved_model.pb": "graph of all signatures",
     "fingerprint.pb": "TensorFlow's fingerprint of the graph",

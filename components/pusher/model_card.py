@@ -9,19 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jinja2
+import tensorflow as tf
 
-from components.pusher.versions import EXACT_MODEL, SCANN_MODEL
+from components.pusher.versions import EXACT_MODEL
 from models import export_parts, signature_descriptions
 from models.export_parts import Part
 from models.gate import MODEL
 from models.measurements import NUM_RATINGS, NUM_USERS
 from models.slice_names import COLD_BUSINESS, COLD_USER
 
-_FOLDER = "assets.extra"
-_SEARCH = {
-    EXACT_MODEL: "searches exactly, with standard TensorFlow ops only",
-    SCANN_MODEL: "searches approximately, with ScaNN's ops",
-}
+_JSON_FILE = os.path.join("assets.extra", "model_card.json")
+_MARKDOWN_FILE = os.path.join("assets.extra", "model_card.md")
 _PACKAGES = ("tensorflow", "tensorflow-recommenders", "scann", "tfx", "numpy")
 # By task, the metrics that are shown, of which the first is compared in slices; and the unit in
 # which slices are counted.
@@ -87,7 +85,7 @@ def read_export(path: str, model: str, version: int) -> Export:
 
     Args:
       path: Its folder.
-      model: Name that it is served by: `versions.EXACT_MODEL` or `versions.SCANN_MODEL`.
+      model: Name that it is served by: `versions.EXACT_MODEL` or its twin's.
       version: Its number.
     """
     return Export(
@@ -114,17 +112,15 @@ def build(export: Export, metrics: Mapping[str, Any], is_generated: bool) -> dic
     return {
         "model": export.model,
         "version": export.version,
-        "search": _SEARCH[export.model],
+        "search": _search(export.model, metrics["index"]),
+        "refreshed": None,
         "intended_use": list(_INTENDED_USE),
         "data": _data(metrics, is_generated),
         "metrics": tasks,
         "index": {key: metrics["index"].get(key) for key in _INDEX},
         "blessing": metrics["blessing"],
         "limits": [*_cold_limits(tasks), *_LIMITS, _LIMITS_BY_SOURCE[is_generated]],
-        "kept": {
-            "num_bytes": sum(part.num_bytes for part in export.parts),
-            "parts": [dataclasses.asdict(part) for part in export.parts],
-        },
+        "kept": _kept(export),
         "signatures": export.signatures,
         "config_digest": metrics["config_digest"],
         "config": metrics["config"],
@@ -136,6 +132,48 @@ def build(export: Export, metrics: Mapping[str, Any], is_generated: bool) -> dic
     }
 
 
+def refresh(
+    earlier: Mapping[str, Any], export: Export, counts: Mapping[str, int], index: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Makes the card of a version that was refreshed without training.
+
+    Args:
+      earlier: The card of the version that it was made from.
+      export: The new export.
+      counts: What there is and what changed, in words and numbers.
+      index: What was measured of the new index, by the names in `index`.
+
+    Returns:
+      The earlier card, but for what is new: what it was trained on and reached is the same.
+    """
+    return {
+        **earlier,
+        "version": export.version,
+        "search": _search(export.model, index),
+        "refreshed": {"from_version": earlier["version"], "counts": dict(counts)},
+        "index": {**dict.fromkeys(_INDEX), **index},
+        "kept": _kept(export),
+        "signatures": export.signatures,
+        "packages": dict(export.packages),
+    }
+
+
+def read(path: str) -> dict[str, Any] | None:
+    """Reads the card of a version.
+
+    Args:
+      path: Folder of the version.
+
+    Returns:
+      The content of `model_card.json`; None if there is no card.
+    """
+    file_path = os.path.join(path, _JSON_FILE)
+    if not tf.io.gfile.exists(file_path):
+        return None
+    with tf.io.gfile.GFile(file_path) as file:
+        return json.loads(file.read())
+
+
 def files(card: Mapping[str, Any]) -> dict[str, str]:
     """Returns the texts of a card, by path in the version's folder.
 
@@ -143,8 +181,8 @@ def files(card: Mapping[str, Any]) -> dict[str, str]:
       card: What `build` returned.
     """
     return {
-        os.path.join(_FOLDER, "model_card.json"): json.dumps(card, indent=2) + "\n",
-        os.path.join(_FOLDER, "model_card.md"): to_markdown(card),
+        _JSON_FILE: json.dumps(card, indent=2) + "\n",
+        _MARKDOWN_FILE: to_markdown(card),
     }
 
 
@@ -158,6 +196,21 @@ def to_markdown(card: Mapping[str, Any]) -> str:
       The content of `model_card.md`.
     """
     return _environment().get_template("model_card.md.j2").render(card)
+
+
+def _search(model: str, index: Mapping[str, Any]) -> str:
+    if model == EXACT_MODEL:
+        return "searches exactly, with standard TensorFlow ops only"
+    if not index["num_leaves"]:
+        return "searches exactly, as there are too few businesses for an index to gain"
+    return "searches approximately, with ScaNN's ops"
+
+
+def _kept(export: Export) -> dict[str, Any]:
+    return {
+        "num_bytes": sum(part.num_bytes for part in export.parts),
+        "parts": [dataclasses.asdict(part) for part in export.parts],
+    }
 
 
 def _data(metrics: Mapping[str, Any], is_generated: bool) -> dict[str, Any]:

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from components import run_metrics
@@ -109,3 +111,40 @@ def test_a_task_that_is_off_is_left_out_and_one_without_users_says_why(metrics):
     assert "### rating" not in text
     assert "Not measured: lists, for no test user is new." in text
     assert "None: of 8 businesses exact search is as fast." in text
+
+
+@pytest.mark.parametrize(
+    ("model", "num_leaves", "words"),
+    [
+        ("t2rec", 4, "searches exactly, with standard TensorFlow ops only"),
+        ("t2rec_scann", 4, "searches approximately, with ScaNN's ops"),
+        ("t2rec_scann", 0, "searches exactly, as there are too few businesses"),
+    ],
+)
+def test_how_it_searches_is_said(metrics, model, num_leaves, words):
+    metrics["index"]["num_leaves"] = num_leaves
+    export = dataclasses.replace(EXPORT, model=model)
+    assert model_card.build(export, metrics, False)["search"].startswith(words)
+
+
+def test_a_refreshed_version_keeps_the_card_but_for_what_is_new(metrics, tmp_path):
+    earlier = model_card.build(EXPORT, metrics, is_generated=True)
+    (tmp_path / "assets.extra").mkdir()
+    for name, text in model_card.files(earlier).items():
+        (tmp_path / name).write_text(text)
+    assert model_card.read(str(tmp_path / "nowhere")) is None
+    new = dataclasses.replace(EXPORT, version=18, parts=EXPORT.parts[:1])
+    index = {"recall@10": 0.99, "num_queries": 7, "num_candidates": 9, "num_leaves": 3}
+    card = model_card.refresh(
+        model_card.read(str(tmp_path)), new, {"businesses": 9, "new businesses": 1}, index
+    )
+    assert card["refreshed"]["from_version"] == 17
+    assert (card["version"], card["kept"]["num_bytes"]) == (18, 30)
+    for key in ("data", "metrics", "blessing", "limits", "config_digest", "licence"):
+        assert card[key] == earlier[key], key
+    text = model_card.to_markdown(card)
+    assert "Made from version 17 without training" in text
+    assert "It holds 9 businesses, 1 new businesses." in text
+    assert "finds 0.9900 of the exact first ten" in text
+    assert "times as many requests" not in text  # It was not timed.
+    assert "times as many requests" in model_card.to_markdown(earlier)
