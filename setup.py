@@ -20,6 +20,7 @@ setup(
         "schemas": ["*.pbtxt"],
         "pipeline": ["configs/*.yaml"],
         "serving": ["*.html"],
+        "components.pusher": ["templates/*.j2"],
         "components.report": ["templates/*.j2"],
     },
     # The ranges that are known to resolve together; requirements.lock pins the whole tree.

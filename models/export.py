@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 
-from models import refresh
+from models import refresh, signature_descriptions, warmup_requests
 from models.candidate_encoder import CandidateEncoder
 from models.errors import InputError
 from models.places import Places
@@ -64,7 +63,7 @@ def build_tables(
 
 
 def save(recommender: Recommender, path: str) -> None:
-    """Writes a SavedModel with all signatures.
+    """Writes a SavedModel with all signatures, their description and requests to warm it up.
 
     Args:
       recommender: What to export.
@@ -76,6 +75,8 @@ def save(recommender: Recommender, path: str) -> None:
         signatures=recommender.signatures(),
         options=tf.saved_model.SaveOptions(namespace_whitelist=["Scann"]),
     )
+    signature_descriptions.write(path)
+    warmup_requests.write(path, recommender.tables)
 
 
 def save_exact(
@@ -235,10 +236,7 @@ def optional_inputs(path: str, signature: str) -> dict[str, np.ndarray]:
       path: Folder of a SavedModel.
       signature: Its name.
     """
-    saved = saved_model_pb2.SavedModel()
-    with tf.io.gfile.GFile(os.path.join(path, "saved_model.pb"), "rb") as file:
-        saved.ParseFromString(file.read())
-    defaults = saved.meta_graphs[0].signature_def[signature].defaults
+    defaults = signature_descriptions.read_definitions(path)[signature].defaults
     return {name: tf.make_ndarray(value) for name, value in defaults.items()}
 
 

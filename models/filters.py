@@ -23,6 +23,16 @@ DEFAULTS = {
     "longitude_degrees": 0.0,
     "within_km": 0.0,
 }
+# What they mean, for those who call.
+DESCRIPTIONS = {
+    "category": 'Category that a business must have, spelt as in the data; "" for any.',
+    "city": 'City that a business must be in, spelt as in the data; "" for any.',
+    "open_at_minute": "Minute of the week at which a business must be open, in its own time: 0 is "
+    "where Monday begins; -1 for any time.",
+    "latitude_degrees": "Latitude of the point that within_km counts from.",
+    "longitude_degrees": "Longitude of the point that within_km counts from.",
+    "within_km": "Greatest distance from the point in km, along a great circle; 0 for anywhere.",
+}
 
 
 class Filters(tf.Module):

@@ -35,6 +35,20 @@ def recommending_inputs(retrieval_weight: float, rating_weight: float) -> dict[s
     }
 
 
+# What the inputs above mean, for those who call.
+DESCRIPTIONS = {
+    "k": f"Length of the list, from 1 to {MAX_K}; a batch's lists are as wide as its longest.",
+    "exclude_seen": "Whether to leave out what the user rated in training, or gives as history.",
+    "exclude_business_id": 'Ids of businesses to leave out; pad with "".',
+    **filters.DESCRIPTIONS,
+    "min_stars": "Least predicted stars of what is listed; up to 1, all are.",
+    "retrieval_weight": "What the retrieval block (who goes where) counts in the score.",
+    "rating_weight": "What the rating block (predicted stars) counts in the score.",
+    "shortlist": "Businesses to retrieve by score before they are ordered by predicted stars, at "
+    "least k; 0 keeps the order of the score.",
+}
+
+
 def checked(inputs: Mapping[str, tf.Tensor], batch: tf.Tensor) -> dict[str, tf.Tensor]:
     """Gives every input a row for each of the batch, once all are known to be in range.
 

@@ -184,7 +184,12 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
         scann_model=indexer.outputs["scann_model"],
         blessing=evaluator.outputs["blessing"],
         infra_blessing=validator.outputs["blessing"],
+        rejects=example_gen.outputs["rejects"],
+        evaluation=evaluator.outputs["evaluation"],
+        index_evaluation=indexer.outputs["index_evaluation"],
         serving_dir=inputs.serving_dir,
+        config=config.model_dump_json(),
+        noise_floor_rmse=inputs.noise_floor_rmse,
     )
     reporter = Reporter(
         rejects=example_gen.outputs["rejects"],

@@ -13,7 +13,7 @@ from tfx.types import artifact
 
 from components import artifacts
 from components.report.executor import PAGE_FILE
-from components.reporter.executor import METRICS_FILE
+from components.run_metrics import METRICS_FILE
 from components.yelp_example_gen.inputs import find_inputs, fingerprint
 from components.yelp_example_gen.places import pack_paths, unpack_paths
 from pipeline import beam_options, graph, progress, report_folder

@@ -7,7 +7,7 @@ import tempfile
 
 import numpy as np
 
-from components.pusher import versions
+from components.pusher import model_card, versions
 from components.yelp_example_gen import examples, single_tables, tables, tfrecords
 from models import export, index_tuning, refresh
 from models.errors import InputError
@@ -87,8 +87,20 @@ def refresh_export(
             made[versions.SCANN_MODEL],
         )
         number = versions.next_version([os.path.join(serving_dir, name) for name in made])
+        index = {
+            "recall@10": recall,
+            "recall@10_standard_error": error,
+            "num_queries": len(recalls),
+            "num_candidates": len(exported.tables.business_ids),
+            "num_leaves": tuned.index.num_leaves if tuned.index else 0,
+        }
         for name, source in made.items():
-            versions.push(source, os.path.join(serving_dir, name), number)
+            earlier = model_card.read(os.path.join(serving_dir, name, version))
+            card = earlier and model_card.refresh(
+                earlier, model_card.read_export(source, name, number), counts, index
+            )
+            texts = model_card.files(card) if card else None
+            versions.push(source, os.path.join(serving_dir, name), number, texts)
     return Refreshed(number, counts, recall, error)
 
 

@@ -45,9 +45,12 @@ def warm_up(model: ServedModel, batch_rows: int) -> int:
 def _replay(model: ServedModel, path: str) -> int:
     """Calls the model with the recorded requests."""
     import tensorflow as tf
+    from tensorflow.python.util import deprecation
 
     calls = 0
-    for record in tf.compat.v1.io.tf_record_iterator(path):
+    with deprecation.silence():
+        records = tf.compat.v1.io.tf_record_iterator(path)
+    for record in records:
         log = prediction_log_pb2.PredictionLog.FromString(record)
         if not log.HasField("predict_log") or calls == _MAX_REQUESTS:
             continue

@@ -11,14 +11,15 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.pusher import versions
+from components import run_metrics
+from components.pusher import model_card, versions
 from components.serving_validator import executor as serving_validator
 
 _LOG = logging.getLogger("t2rec")
 
 
 class Executor(base_executor.BaseExecutor):
-    """Copies each export beside its destination and then renames it."""
+    """Copies each export beside its destination, adds its card, and then renames it."""
 
     def Do(  # noqa: N802 (TFX's name)
         self,
@@ -29,9 +30,9 @@ class Executor(base_executor.BaseExecutor):
         """Pushes, or records that nothing was pushed.
 
         Args:
-          input_dict: `model`, `scann_model`, `blessing` and `infra_blessing`.
+          input_dict: See `component.PusherSpec`.
           output_dict: `pushed_model`.
-          exec_properties: `serving_dir`.
+          exec_properties: `serving_dir`, `config` as JSON, `noise_floor_rmse`.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
@@ -53,8 +54,13 @@ class Executor(base_executor.BaseExecutor):
             )
         }
         version = versions.next_version([os.path.join(serving_dir, name) for name in sources])
+        metrics = run_metrics.join(input_dict, exec_properties["config"])
+        is_generated = exec_properties["noise_floor_rmse"] > 0
         for name, source in sources.items():
-            versions.push(source, os.path.join(serving_dir, name), version)
+            export = model_card.read_export(source, name, version)
+            card = model_card.build(export, metrics, is_generated)
+            model_dir = os.path.join(serving_dir, name)
+            versions.push(source, model_dir, version, model_card.files(card))
         pushed.set_int_custom_property("pushed", 1)
         pushed.set_string_custom_property("pushed_destination", serving_dir)
         pushed.set_string_custom_property("pushed_version", str(version))

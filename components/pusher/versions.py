@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 
 import tensorflow as tf
 
@@ -11,19 +12,25 @@ EXACT_MODEL, SCANN_MODEL = "t2rec", "t2rec_scann"
 _INCOMING = "incoming-"
 
 
-def push(source: str, model_dir: str, version: int) -> None:
+def push(source: str, model_dir: str, version: int, extra: Mapping[str, str] | None = None) -> None:
     """Makes a SavedModel appear as a version, whole or not at all.
 
     Args:
       source: Folder of the SavedModel.
       model_dir: Folder that servers follow.
       version: Number of the version, new in `model_dir`.
+      extra: Texts to add, by path in the version's folder.
     """
     incoming = os.path.join(model_dir, f"{_INCOMING}{version}")
     tf.io.gfile.makedirs(model_dir)
     for leftover in tf.io.gfile.glob(os.path.join(model_dir, f"{_INCOMING}*")):
         tf.io.gfile.rmtree(leftover)  # Of a run that was killed.
     _copy(source, incoming)
+    for name, text in (extra or {}).items():
+        path = os.path.join(incoming, name)
+        tf.io.gfile.makedirs(os.path.dirname(path))
+        with tf.io.gfile.GFile(path, "w") as file:
+            file.write(text)
     tf.io.gfile.rename(incoming, os.path.join(model_dir, str(version)))
 
 

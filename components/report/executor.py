@@ -13,7 +13,7 @@ from tfx.utils import path_utils
 from components import examples
 from components.evaluator.exported import ExportedModel
 from components.report import page, people, statistics
-from components.reporter.executor import METRICS_FILE
+from components.run_metrics import METRICS_FILE
 from models import export, features
 from schemas.loader import TABLES
 

@@ -1,6 +1,5 @@
 """Joins what the other components measured."""
 
-import hashlib
 import json
 import os
 from typing import Any
@@ -10,9 +9,8 @@ from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
-from components.serving_validator.executor import REASONS_FILE
-
-METRICS_FILE = "metrics.json"
+from components import run_metrics
+from components.run_metrics import METRICS_FILE
 
 
 class Executor(base_executor.BaseExecutor):
@@ -32,19 +30,10 @@ class Executor(base_executor.BaseExecutor):
           exec_properties: `config` as JSON.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
-        summary = _read(input_dict["rejects"], "summary.json")
-        evaluation = _read(input_dict["evaluation"], METRICS_FILE)
-        _add_infra_blessing(evaluation, _read(input_dict["infra_blessing"], REASONS_FILE))
         pushed = artifact_utils.get_single_instance(input_dict["pushed_model"])
-        config = exec_properties["config"]
         report = {
-            "dataset": {key: value for key, value in summary.items() if key != "split"},
-            "splits": summary["split"],
-            "config": json.loads(config),
-            "config_digest": hashlib.sha256(config.encode()).hexdigest()[:16],
-            **evaluation,
-            "index": _read(input_dict["index_evaluation"], METRICS_FILE),
-            "training": _read(input_dict["model_run"], "history.json"),
+            **run_metrics.join(input_dict, exec_properties["config"]),
+            "training": run_metrics.read_json(input_dict["model_run"], "history.json"),
             "pushed_version": pushed.get_string_custom_property("pushed_version") or None,
         }
         if input_dict.get("native_evaluation"):
@@ -58,19 +47,3 @@ class Executor(base_executor.BaseExecutor):
         uri = artifact_utils.get_single_uri(output_dict["report"])
         with fileio.open(os.path.join(uri, METRICS_FILE), "w") as file:
             file.write(json.dumps(report, indent=2) + "\n")
-
-
-def _add_infra_blessing(evaluation: dict, problems: list[str]) -> None:
-    """Makes one verdict of that on quality and that on serving."""
-    verdict = evaluation["blessing"]
-    if problems:
-        verdict["blessed"] = False
-    reasons = [f"FAILED: {problem}" for problem in problems] or [
-        "passed: both exports are served over REST and gRPC as in process"
-    ]
-    verdict["reasons"] = [*verdict["reasons"], *reasons]
-
-
-def _read(channel: list[types.Artifact], name: str) -> Any:
-    with fileio.open(os.path.join(artifact_utils.get_single_uri(channel), name)) as file:
-        return json.loads(file.read())

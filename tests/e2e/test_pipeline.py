@@ -172,6 +172,30 @@ def test_all_users_were_scored_with_the_pushed_model(run):
         np.testing.assert_allclose(rows.rating, [r.rating for r in answer], atol=1e-4)
 
 
+def test_both_versions_carry_a_card_of_this_run(run):
+    for name in ("t2rec", "t2rec_scann"):
+        version = run.root / "serving" / name / run.report["pushed_version"]
+        card = json.loads((version / "assets.extra" / "model_card.json").read_text())
+        for task, metric in (("rating", "rmse"), ("retrieval", "recall@20")):
+            measured = run.report[task]["test"]["models"]
+            told = card["metrics"][task]["models"]
+            assert {model: one[metric] for model, one in told.items()} == {
+                model: one[metric] for model, one in measured.items()
+            }
+        assert card["data"]["interactions"] == run.report["dataset"]["num_interactions"]
+        assert card["data"]["is_generated"]
+        assert card["blessing"] == run.report["blessing"]
+        assert card["config_digest"] == run.report["config_digest"]
+        signatures = json.loads((version / "assets.extra" / "signatures.json").read_text())
+        assert card["signatures"] == signatures
+        parts = {part["name"]: part for part in card["kept"]["parts"]}
+        assert parts["query_embeddings"]["dtype"] == "float16"
+        assert not [part for part in parts.values() if not part["holds"]]
+        on_disk = sum(path.stat().st_size for path in version.rglob("*") if path.is_file())
+        cards = sum(path.stat().st_size for path in version.rglob("model_card.*"))
+        assert card["kept"]["num_bytes"] == pytest.approx(on_disk - cards, rel=0.01)
+
+
 def test_a_fresh_process_answers_from_the_pushed_export(run):
     """Loads the export without this project on the path, in another working directory."""
     reviews = pd.read_json(run.data / "yelp_academic_dataset_review.json", lines=True)

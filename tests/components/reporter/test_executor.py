@@ -5,6 +5,7 @@ from tfx.types import standard_artifacts
 
 from components import artifacts
 from components.reporter import executor
+from components.run_metrics import METRICS_FILE
 
 
 @pytest.mark.parametrize("problems", [[], ["rate over gRPC failed: why"]])
@@ -38,7 +39,7 @@ def test_the_counts_of_the_ingestion_and_both_verdicts_reach_the_report(tmp_path
     report = artifacts.Report()
     report.uri = str(tmp_path)
     executor.Executor().Do(inputs, {"report": [report]}, {"config": "{}"})
-    written = json.loads((tmp_path / executor.METRICS_FILE).read_text())
+    written = json.loads((tmp_path / METRICS_FILE).read_text())
     assert written["splits"] == summary.pop("split")
     assert written["dataset"] == summary
     assert written["blessing"]["blessed"] is not bool(problems)

@@ -8,6 +8,8 @@ from models import export, metrics
 from models.baselines import fallback, registry
 from models.baselines.choosing import clip
 from models.tables import Bag
+from serving.loader import ServedModel
+from serving.warmup import warm_up
 
 NUM_USERS, NUM_BUSINESSES = 40, 30
 RATING = ["global_mean", "bias", "ridge", "svd", "svdpp", "coclustering"]
@@ -79,6 +81,8 @@ def test_the_export_answers_both_tasks(data, tmp_path):
         "rating"
     ]
     assert 1.0 <= nobody[0] <= 5.0
+    # Its requests for warming up are of the signatures and inputs that it has.
+    assert warm_up(ServedModel(str(tmp_path)), batch_rows=2) > 10
 
 
 @pytest.mark.parametrize("place", [registry.RATING["knn_user"], registry.RETRIEVAL["ease"]])
