@@ -35,9 +35,9 @@ _FILES = {
     "assets.extra": "descriptions and requests for warming up",
     "saved_model.pb": "graph of all signatures",
     "fingerprint.pb": "TensorFlow's fingerprint of the graph",
-    "variables/variables.index": "names and places of the variables",
+    "variables": "names and places of all of these tensors",
 }
-_VARIABLES = os.path.join("variables", "variables")
+_VARIABLES = "variables"
 _ATTRIBUTES = "/.ATTRIBUTES/"
 
 
@@ -69,13 +69,14 @@ def read_parts(path: str) -> list[Part]:
     Returns:
       The parts, the largest first.
     """
-    parts = [*_variables(path), *_files(path)]
+    variables = list(_variables(path))
+    parts = [*variables, *_files(path, sum(part.num_bytes for part in variables))]
     return sorted(parts, key=lambda part: -part.num_bytes)
 
 
 def _variables(path: str) -> Iterator[Part]:
     """Adds up the variables below each attribute of the module."""
-    reader = tf.train.load_checkpoint(os.path.join(path, _VARIABLES))
+    reader = tf.train.load_checkpoint(os.path.join(path, _VARIABLES, "variables"))
     shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
     keys: dict[str, list[str]] = {}
     for key in sorted(shapes):
@@ -97,16 +98,15 @@ def _variables(path: str) -> Iterator[Part]:
         )
 
 
-def _files(path: str) -> Iterator[Part]:
-    """Measures files other than the variables' values, those that have no name here together."""
+def _files(path: str, num_value_bytes: int) -> Iterator[Part]:
+    """Measures files without the values of variables, those that have no name here together."""
     sizes: dict[str, int] = {}
     for folder, _, names in tf.io.gfile.walk(path):
         for name in names:
             file = os.path.join(folder, name)
             known = os.path.relpath(file, path)
-            if known.startswith(f"{_VARIABLES}.data"):
-                continue
             known = known if known in _FILES else known.split(os.sep)[0]
             sizes[known] = sizes.get(known, 0) + tf.io.gfile.stat(file).length
+    sizes[_VARIABLES] -= num_value_bytes
     for name, size in sizes.items():
         yield Part(name, _FILES.get(name, ""), "", None, size)
