@@ -4,6 +4,7 @@ import sys
 
 from benchmarks import (
     batch_scoring,
+    engines,
     ingest,
     newcomers,
     retrieval,
