@@ -1,7 +1,9 @@
 """Ingestion and batch scoring on a real engine give what DirectRunner gives, come what may."""
 
 import json
+import os
 import pathlib
+import signal
 import threading
 import time
 
@@ -101,9 +103,6 @@ def beside(action) -> threading.Thread:
 
 
 def test_a_killed_worker_loses_and_doubles_nothing(engine, data, direct, tmp_path):
-    import os
-    import signal
-
     killed = []
 
     def kill_one() -> None:
@@ -128,15 +127,19 @@ def test_a_killed_worker_loses_and_doubles_nothing(engine, data, direct, tmp_pat
 def test_a_killed_task_manager_loses_and_doubles_nothing(engine, data, direct, tmp_path):
     victim = {"flink": "taskmanager-2", "spark": "worker-2"}[engine.name]
 
+    killed = []
+
     def kill_one() -> None:
         wait_for_workers(engine)
         engine.kill(victim)
+        killed.append(victim)
 
     thread = beside(kill_one)
     try:
         found = ingest(data, tmp_path, engine.beam_args())
     finally:
         thread.join()
+    assert killed
     assert found == direct
     summary = json.loads((tmp_path / spec.REJECTS_KEY / spec.SUMMARY_FILE).read_text())
     assert summary["num_interactions"] == sum(
