@@ -12,6 +12,7 @@ from models.errors import ConfigError, InputError
 _ENGINES = ("flink", "spark")
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 _CONNECT_SECONDS = 5.0
+_IDLE_WORKER_MILLIS = 20_000
 _START = "`pipeline/deploy/{0}/start` starts one on this machine"
 
 # The worker refuses to run under another Python: what is pickled here would not load there.
@@ -94,6 +95,8 @@ class Engine:
             f"--job_endpoint={self.address}",
             "--environment_type=PROCESS",
             f"--environment_config={json.dumps(environment)}",
+            # The next stage takes over the workers, which need seconds to import.
+            f"--environment_cache_millis={_IDLE_WORKER_MILLIS}",
             # Names no image that is used: it tells TFX that workers have our code already.
             "--sdk_container_image=t2rec",
         ]

@@ -69,7 +69,6 @@ def test_ingestion_gives_the_same_rows(engine, data, direct, tmp_path):
         split: len(rows) for split, rows in direct.items()
     }
     assert found == direct
-    assert not engine.python_workers() or engine.name == "spark"
 
 
 def test_batch_scoring_gives_the_same_rows(engine, model, tmp_path):
