@@ -5,6 +5,7 @@ those of all processes that take part; Flink counts the bytes between its tasks.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -74,13 +75,16 @@ def _ingest(data: pathlib.Path, out: pathlib.Path, beam_args: list[str]) -> None
 
 
 def _cpu_seconds(state: pathlib.Path) -> float:
-    """Adds up what this process, the engine's and the workers that have ended have used."""
+    """Adds up what this process, the engine's and its workers, also those that ended, have used."""
     own = resource.getrusage(resource.RUSAGE_SELF)
     total = own.ru_utime + own.ru_stime
-    for file in state.glob("*.pid"):
-        stat = pathlib.Path(f"/proc/{file.read_text().strip()}/stat").read_text()
-        # utime, stime and those of children that were waited for.
-        total += sum(map(int, stat.rpartition(")")[2].split()[11:15])) / _TICKS
+    groups = {int(file.read_text()) for file in state.glob("*.pid")}
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[2]) in groups:
+                # utime, stime and those of children that were waited for.
+                total += sum(map(int, fields[11:15])) / _TICKS
     return total
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import pathlib
 
+import pandas as pd
 import pytest
 import yaml
 from image_harness import Image, last_stage, read_steps
@@ -34,6 +35,8 @@ SETTINGS = [
     "gate.rating_baseline=global_mean",
     "gate.retrieval_baseline=popularity",
     "gate.slices=[]",
+    "batch_scoring.enabled=true",
+    "batch_scoring.k=3",
 ]
 
 
@@ -102,6 +105,12 @@ def test_containers_know_nothing_of_where_the_spec_was_compiled(runs):
     assert str(ROOT) not in text
     for name, finished in runs.spec.finished.items():
         assert f"{ROOT}/" not in finished.log.replace(f"{ROOT}/.venv/", ""), name
+
+
+@pytest.mark.slow
+def test_users_are_scored_with_what_was_pushed(runs):
+    folder = runs.spec.open(runs.spec.finished["BatchScorer"].artifacts["recommendations"])
+    assert len(pd.read_parquet(folder)) == 3 * runs.local["dataset"]["num_users"]
 
 
 @pytest.mark.slow
