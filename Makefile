@@ -4,13 +4,14 @@ PYTHON_VERSION := 3.10
 VENV := .venv
 TOOLS := .tools
 ROOT ?= runs/demo
+IMAGE ?= t2rec
 BIN := $(VENV)/bin
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 
 
-.PHONY: run test check format bench clean lock environment
+.PHONY: run test check format bench image flink-test spark-test clean lock environment
 
 run: environment ## Generate data, run the pipeline, push, and ask for recommendations.
 	$(BIN)/t2rec run --root $(ROOT)
@@ -32,8 +33,17 @@ format: environment ## Rewrite the code in the house's format.
 bench: environment ## Run the benchmarks; see benchmarks/README.md.
 	$(BIN)/python -m benchmarks
 
+image: ## Build the container image of Kubeflow's nodes and Beam's workers.
+	docker build --file pipeline/deploy/Dockerfile --tag $(IMAGE) .
+
+flink-test: environment ## Start Flink here and compare it with DirectRunner; fetches 150 MB.
+	T2REC_TEST_ENGINE=flink $(BIN)/python -m pytest -q -n 0 tests/engines
+
+spark-test: environment ## The same with Spark; fetches 300 MB.
+	T2REC_TEST_ENGINE=spark $(BIN)/python -m pytest -q -n 0 tests/engines
+
 clean: ## Remove the environment and everything that runs wrote.
-	rm -rf $(VENV) $(TOOLS) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .engines
 
 lock: environment ## Pin the whole dependency tree anew.
 	uv pip compile requirements.in --python-version $(PYTHON_VERSION) --output-file requirements.lock \

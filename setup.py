@@ -55,5 +55,10 @@ setup(
         "httptools",
         "uvloop",
     ],
-    entry_points={"console_scripts": ["t2rec = pipeline.cli:program"]},
+    entry_points={
+        "console_scripts": [
+            "t2rec = pipeline.cli:program",
+            "t2rec-beam-worker = pipeline.beam_worker:main",
+        ]
+    },
 )

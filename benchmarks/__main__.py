@@ -4,6 +4,7 @@ import sys
 
 from benchmarks import (
     batch_scoring,
+    engines,
     ingest,
     newcomers,
     retrieval,
@@ -16,6 +17,7 @@ from benchmarks import (
 
 BENCHMARKS = {
     "batch_scoring": batch_scoring.main,
+    "engines": engines.main,
     "ingest": ingest.main,
     "newcomers": newcomers.main,
     "retrieval": retrieval.main,

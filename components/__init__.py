@@ -4,7 +4,7 @@ import importlib
 
 import models  # noqa: F401  (chooses Keras 2 before TensorFlow is imported)
 
-_ARTIFACTS = ("Baselines", "Evaluation", "Rejects", "Report")
+_ARTIFACTS = ("Baselines", "Evaluation", "Page", "Recommendations", "Rejects", "Report")
 
 
 def __getattr__(name: str):

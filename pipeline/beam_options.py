@@ -9,6 +9,9 @@ from collections.abc import Sequence
 
 from models.errors import ConfigError
 
+# What Google's service does not start without.
+_DATAFLOW = ("project", "region", "temp_location", "sdk_container_image")
+
 
 def beam_args(given: Sequence[str]) -> list[str]:
     """Checks options that are passed through to Beam.
@@ -20,17 +23,41 @@ def beam_args(given: Sequence[str]) -> list[str]:
       The same, for Beam's `PipelineOptions`.
 
     Raises:
-      ConfigError: If Beam knows no such option.
+      ConfigError: If Beam knows no such option, or an option lacks another one.
     """
     from apache_beam.options import pipeline_options
 
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for group in pipeline_options.PipelineOptions.__subclasses__():
         group._add_argparse_args(parser)
-    _, unknown = parser.parse_known_args(list(given))
+    try:
+        known, unknown = parser.parse_known_args(list(given))
+    except argparse.ArgumentError as error:
+        raise ConfigError(f"Expected options of Apache Beam; got a wrong one: {error}.") from error
     if unknown:
         raise ConfigError(
             f"Expected options of t2rec or of Apache Beam; got {' '.join(unknown)}. See "
             "`t2rec COMMAND --help` for the former."
         )
+    _check_together(known)
     return list(given)
+
+
+def _check_together(known: argparse.Namespace) -> None:
+    runner = (known.runner or "").removeprefix("apache_beam.runners.").lower()
+    if runner in ("dataflow", "dataflowrunner"):
+        missing = [f"--{name}" for name in _DATAFLOW if not getattr(known, name, None)]
+        if missing:
+            raise ConfigError(
+                f"Expected {', '.join(missing)} with --runner=DataflowRunner; got none. The image "
+                "is that of `make image`, which holds what workers import."
+            )
+        if not known.temp_location.startswith("gs://"):
+            raise ConfigError(
+                f"Expected --temp_location=gs://… for Dataflow; got {known.temp_location!r}."
+            )
+    if runner in ("portable", "portablerunner") and not known.job_endpoint:
+        raise ConfigError(
+            "Expected --job_endpoint=HOST:PORT with --runner=PortableRunner; got none. For Flink "
+            "and Spark, --beam flink://HOST:PORT sets what is needed."
+        )

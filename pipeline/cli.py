@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import sys
+import time
 import warnings
 from collections.abc import Sequence
 
@@ -95,7 +96,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="a look within minutes: few trials, few baselines; --config and --set win over it",
     )  # fmt: skip
     _add_config(run)
-    run.set_defaults(command=_run, takes_beam_options=True)
+    run.set_defaults(command=_run)
+    _add_beam(run)
 
     synth = commands.add_parser("synth", help="write Yelp-shaped data with a planted truth")
     synth.add_argument("--out", metavar="DIR", required=True)
@@ -107,7 +109,30 @@ def build_parser() -> argparse.ArgumentParser:
     compile_.add_argument("--image", required=True, help="container image with t2rec installed")
     compile_.add_argument("--out", metavar="FILE", required=True)
     _add_config(compile_)
-    compile_.set_defaults(command=_compile, takes_beam_options=True)
+    compile_.set_defaults(command=_compile)
+    _add_beam(compile_)
+
+    submit = commands.add_parser("submit", help="run a compiled spec on Kubeflow, and watch it")
+    submit.add_argument("--endpoint", metavar="URL", required=True, help="of Kubeflow Pipelines")
+    submit.add_argument("--spec", metavar="FILE", required=True, help="what `t2rec compile` wrote")
+    submit.add_argument("--data", metavar="PATH", action="append", required=True)
+    submit.add_argument(
+        "--data-version", metavar="TEXT", default="",
+        help="changes when the data does; without it nothing is taken from the cache",
+    )  # fmt: skip
+    submit.add_argument(
+        "--serving-dir", metavar="DIR", required=True, help="where blessed exports are pushed to"
+    )
+    submit.add_argument(
+        "--checkpoint-dir", metavar="DIR", default="", help="where a killed training goes on from"
+    )
+    submit.add_argument("--root", metavar="URL", default="", help="bucket, instead of the spec's")
+    submit.add_argument("--name", default="t2rec", help="of the pipeline in Kubeflow")
+    submit.add_argument("--experiment", default="t2rec", help="that runs are grouped under")
+    submit.add_argument("--namespace", default="", help="of a Kubeflow with several users")
+    submit.add_argument("--poll-seconds", metavar="S", type=float, default=5.0)
+    submit.add_argument("--no-watch", action="store_true", help="do not wait for the end")
+    submit.set_defaults(command=_submit)
 
     serve = commands.add_parser("serve", help="answer TensorFlow Serving's protocols")
     server_options.add_arguments(serve)
@@ -188,7 +213,8 @@ def build_parser() -> argparse.ArgumentParser:
     score.add_argument(
         "--out", metavar="DIR", required=True, help="a killed job goes on there if started again"
     )
-    score.set_defaults(command=_score, takes_beam_options=True)
+    score.set_defaults(command=_score)
+    _add_beam(score)
     return parser
 
 
@@ -203,6 +229,33 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _add_beam(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--beam", metavar="URL", dest="engine",
+        help="flink://HOST:PORT or spark://HOST:PORT of a Beam job server; options of Beam, such "
+        "as --runner=…, pass through",
+    )  # fmt: skip
+    parser.set_defaults(takes_beam_options=True)
+
+
+def _beam_args(args: argparse.Namespace, paths: Sequence[str] | None) -> list[str]:
+    """Checks where Beam pipelines go, and returns the options that send them there.
+
+    Args:
+      args: Of the command.
+      paths: What workers read and write; None if the engine is not asked from here.
+    """
+    from pipeline import beam_engines, beam_options
+
+    if not args.engine:
+        return beam_options.beam_args(args.beam)
+    engine = beam_engines.Engine.from_url(args.engine)
+    if paths is not None:
+        engine.check_paths(paths)
+        engine.check_reachable()
+    return beam_options.beam_args([*engine.beam_args(), *args.beam])
+
+
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="YAML; see pipeline/configs/default.yaml")
     parser.add_argument(
@@ -212,7 +265,7 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from pipeline import beam_options, config, progress
+    from pipeline import config, progress
 
     settings = config.load_config(args.config, args.settings, fast=args.fast)
     _make_root(args.root)
@@ -224,15 +277,14 @@ def _run(args: argparse.Namespace) -> int:
     from components.yelp_example_gen import inputs, places
 
     # Some filesystems can't be asked for the data without their options.
-    filesystems.FileSystems.set_options(PipelineOptions(beam_options.beam_args(args.beam)))
+    beam = _beam_args(args, [*paths, args.root])
+    filesystems.FileSystems.set_options(PipelineOptions(beam))
     data = places.pack_paths(paths)
     inputs.find_inputs(data, settings.split.method)  # Fails before the half minute of imports.
     console.note("loading TFX, about half a minute ...")
     from pipeline import local_runner
 
-    report = local_runner.run(
-        settings, data, local_runner.Root(os.path.abspath(args.root)), args.beam
-    )
+    report = local_runner.run(settings, data, local_runner.Root(os.path.abspath(args.root)), beam)
     console.say("\n" + console.metrics_tables(report))
     if not report["blessing"]["blessed"]:
         console.say(f"\nNothing was pushed. Report: {args.root}/report/index.html")
@@ -312,8 +364,41 @@ def _compile(args: argparse.Namespace) -> int:
     settings = config.load_config(args.config, args.settings)
     from pipeline import kubeflow_runner
 
-    kubeflow_runner.compile_spec(settings, args.image, args.out, args.beam)
-    console.say(f"wrote {args.out}; its parameters are data and serving_dir")
+    kubeflow_runner.compile_spec(settings, args.image, args.out, _beam_args(args, None))
+    console.say(
+        f"wrote {args.out}\nNext: t2rec submit --endpoint URL --spec {args.out} --data PATH "
+        "--serving-dir DIR"
+    )
+    return DONE
+
+
+def _submit(args: argparse.Namespace) -> int:
+    if args.poll_seconds <= 0:
+        raise ConfigError(f"Expected --poll-seconds above 0; got {args.poll_seconds}.")
+    from components.yelp_example_gen import places
+    from pipeline import kubeflow_client
+
+    run = kubeflow_client.submit(
+        kubeflow_client.Submission(
+            endpoint=args.endpoint,
+            spec=args.spec,
+            parameters={
+                "data": places.pack_paths(args.data),
+                "data_version": args.data_version or time.strftime("%Y-%m-%dT%H:%M:%S"),
+                "serving_dir": args.serving_dir,
+                "checkpoint_dir": args.checkpoint_dir,
+            },
+            name=args.name,
+            experiment=args.experiment,
+            root=args.root,
+            namespace=args.namespace,
+            poll_seconds=args.poll_seconds,
+        )
+    )
+    console.say(f"started {run.url}")
+    if not args.no_watch:
+        run.watch()
+        console.say("succeeded")
     return DONE
 
 
@@ -376,11 +461,13 @@ def _score(args: argparse.Namespace) -> int:
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from models import features
-    from pipeline import beam_options, progress, query
+    from pipeline import progress, query
     from serving import batch_scoring, bulk_filters, row_sources
 
     progress.show_details()
-    options = PipelineOptions(beam_options.beam_args(args.beam))
+    files = [args.pairs or args.users]
+    paths = [path for path in files if path != batch_scoring.ALL_USERS]
+    options = PipelineOptions(_beam_args(args, [args.model, args.out, *paths]))
     if args.users:
         excluded = list(args.exclude)
         if args.exclude_file:

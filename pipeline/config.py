@@ -1,6 +1,7 @@
 """The one configuration object of a run: frozen, validated, from YAML and `--set`."""
 
 import pathlib
+import typing
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
@@ -22,6 +23,7 @@ from models.options import (
     TrainingOptions,
     Weight,
 )
+from pipeline.kubeflow_options import KubeflowOptions
 
 _FAST = pathlib.Path(__file__).parent / "configs" / "fast.yaml"
 
@@ -154,6 +156,7 @@ class PipelineConfig(ModelOptions):
       review_terms: What the model learns of the texts of reviews.
       statistics: How much of a table its statistics are computed from.
       synthetic: The generated data of a run without data.
+      kubeflow: How the pipeline runs on Kubeflow.
     """
 
     split: SplitOptions = SplitOptions()
@@ -169,6 +172,7 @@ class PipelineConfig(ModelOptions):
     review_terms: ReviewTerms = ReviewTerms()
     statistics: Statistics = Statistics()
     synthetic: Synthetic = Synthetic()
+    kubeflow: KubeflowOptions = KubeflowOptions()
 
     @pydantic.model_validator(mode="after")
     def _gate_has_baselines(self) -> "PipelineConfig":
@@ -296,5 +300,8 @@ def _in_words(error: pydantic.ValidationError, path: str | None) -> str:
 def _known_keys(parents: Sequence[int | str]) -> list[str]:
     group: Any = PipelineConfig
     for parent in parents:
-        group = group.model_fields[str(parent)].annotation
+        is_table = typing.get_origin(group) is dict
+        group = (
+            typing.get_args(group)[1] if is_table else group.model_fields[str(parent)].annotation
+        )
     return list(group.model_fields)

@@ -30,7 +30,7 @@ from components.trainer.component import Trainer
 from components.yelp_example_gen.component import YelpExampleGen
 from models import features, preprocessing
 from pipeline.config import PipelineConfig
-from schemas.loader import TABLES, schema_path
+from schemas.loader import TABLES
 
 _PREPROCESSING = {
     "users": "models.preprocessing.preprocess_users",
@@ -55,7 +55,7 @@ class Inputs:
     data: str | data_types.RuntimeParameter
     serving_dir: str | data_types.RuntimeParameter
     checkpoint_dir: str | data_types.RuntimeParameter = ""
-    input_fingerprint: str = ""
+    input_fingerprint: str | data_types.RuntimeParameter = ""
     users_fingerprint: str = ""
     code_digest: str = ""
     noise_floor_rmse: float = 0.0
@@ -85,9 +85,7 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
     schemas, checks, statistics = {}, {}, {}
     nodes: list[base_node.BaseNode] = [example_gen]
     for table, examples in tables.items():
-        schemas[table] = ImportSchemaGen(schema_path(table), digest).with_id(
-            f"ImportSchemaGen.{table}"
-        )
+        schemas[table] = ImportSchemaGen(table, digest).with_id(f"ImportSchemaGen.{table}")
         described = StatisticsGen(
             examples=examples,
             schema=schemas[table].outputs["schema"],
@@ -179,6 +177,8 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
             example_splits=[features.TEST],
             eval_config=native_evaluation.eval_config(),
         ).with_id("Evaluator.native")
+    # Where it runs changes nothing of what is reported.
+    told = config.model_dump_json(exclude={"kubeflow"})
     pusher = Pusher(
         model=trainer.outputs["model"],
         scann_model=indexer.outputs["scann_model"],
@@ -188,7 +188,7 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
         evaluation=evaluator.outputs["evaluation"],
         index_evaluation=indexer.outputs["index_evaluation"],
         serving_dir=inputs.serving_dir,
-        config=config.model_dump_json(),
+        config=told,
         noise_floor_rmse=inputs.noise_floor_rmse,
     )
     reporter = Reporter(
@@ -198,7 +198,7 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
         model_run=trainer.outputs["model_run"],
         infra_blessing=validator.outputs["blessing"],
         pushed_model=pusher.outputs["pushed_model"],
-        config=config.model_dump_json(),
+        config=told,
         native_evaluation=native.outputs["evaluation"] if native else None,
     )
     report = Report(

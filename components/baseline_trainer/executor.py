@@ -13,7 +13,7 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
-from tfx.utils import path_utils
+from tfx.utils import io_utils, path_utils
 
 from components import entity_tables, examples
 from models import features
@@ -106,8 +106,7 @@ class Executor(base_executor.BaseExecutor):
         for name, content in (
             (SKIPPED_FILE, skipped), (TRAINED_FILE, trained), (FALLBACK_FILE, served)
         ):  # fmt: skip
-            with fileio.open(os.path.join(uri, name), "w") as file:
-                file.write(json.dumps(content, indent=2))
+            io_utils.write_string_file(os.path.join(uri, name), json.dumps(content, indent=2))
 
 
 def _long_form(users: np.ndarray, ranked: np.ndarray) -> pd.DataFrame:

@@ -11,9 +11,8 @@ import numpy as np
 import tensorflow as tf
 from tfx import types
 from tfx.dsl.components.base import base_executor
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
-from tfx.utils import path_utils
+from tfx.utils import io_utils, path_utils
 
 from components import examples
 from models import export, features
@@ -75,8 +74,9 @@ class Executor(base_executor.BaseExecutor):
             **_describe(tuned),
         }
         uri = artifact_utils.get_single_uri(output_dict["index_evaluation"])
-        with fileio.open(os.path.join(uri, "metrics.json"), "w") as file:
-            file.write(json.dumps(measured, indent=2))
+        io_utils.write_string_file(
+            os.path.join(uri, "metrics.json"), json.dumps(measured, indent=2)
+        )
 
 
 def _eval_users(

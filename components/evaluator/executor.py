@@ -9,7 +9,6 @@ import numpy as np
 from tfx import types
 from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_executor
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
@@ -117,8 +116,9 @@ class Executor(base_executor.BaseExecutor):
                 _LOG.warning("%s", check)
         measured["blessing"] = {"blessed": verdict.blessed, "reasons": list(verdict.reasons)}
         uri = artifact_utils.get_single_uri(output_dict["evaluation"])
-        with fileio.open(os.path.join(uri, "metrics.json"), "w") as file:
-            file.write(json.dumps(measured, indent=2, allow_nan=False))
+        io_utils.write_string_file(
+            os.path.join(uri, "metrics.json"), json.dumps(measured, indent=2, allow_nan=False)
+        )
         _write_blessing(
             artifact_utils.get_single_instance(output_dict["blessing"]),
             artifact_utils.get_single_instance(input_dict["model"]),

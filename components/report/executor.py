@@ -8,7 +8,7 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
-from tfx.utils import path_utils
+from tfx.utils import io_utils, path_utils
 
 from components import examples
 from components.evaluator.exported import ExportedModel
@@ -64,5 +64,4 @@ class Executor(base_executor.BaseExecutor):
             HTML_FILE: page.build(report, gathered),
         }
         for name, content in written.items():
-            with fileio.open(os.path.join(uri, name), "w") as file:
-                file.write(content)
+            io_utils.write_string_file(os.path.join(uri, name), content)

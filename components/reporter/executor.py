@@ -6,8 +6,8 @@ from typing import Any
 
 from tfx import types
 from tfx.dsl.components.base import base_executor
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
+from tfx.utils import io_utils
 
 from components import run_metrics
 from components.run_metrics import METRICS_FILE
@@ -45,5 +45,6 @@ class Executor(base_executor.BaseExecutor):
             )
             report["rating"]["test"]["native"]["metrics"] = found
         uri = artifact_utils.get_single_uri(output_dict["report"])
-        with fileio.open(os.path.join(uri, METRICS_FILE), "w") as file:
-            file.write(json.dumps(report, indent=2) + "\n")
+        io_utils.write_string_file(
+            os.path.join(uri, METRICS_FILE), json.dumps(report, indent=2) + "\n"
+        )

@@ -7,7 +7,6 @@ from typing import Any
 
 from tfx import types
 from tfx.dsl.components.base import base_executor
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
@@ -47,8 +46,9 @@ class Executor(base_executor.BaseExecutor):
         blessing.set_int_custom_property(_BLESSED_PROPERTY, int(not problems))
         name = NOT_BLESSED_FILE if problems else BLESSED_FILE
         io_utils.write_string_file(os.path.join(blessing.uri, name), "")
-        with fileio.open(os.path.join(blessing.uri, REASONS_FILE), "w") as file:
-            file.write(json.dumps(problems, indent=2))
+        io_utils.write_string_file(
+            os.path.join(blessing.uri, REASONS_FILE), json.dumps(problems, indent=2)
+        )
         for problem in problems:
             _LOG.warning("can't be served: %s", problem)
         if not problems:

@@ -9,9 +9,8 @@ from typing import Any
 import tensorflow_transform as tft
 from tfx import types
 from tfx.dsl.components.base import base_executor
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
-from tfx.utils import path_utils
+from tfx.utils import io_utils, path_utils
 
 from components import entity_tables, examples
 from models import export, features, training
@@ -99,8 +98,9 @@ class Executor(base_executor.BaseExecutor):
             "covariate_penalty": str(result.covariate_penalty),
             "sizes": result.sizes and dataclasses.asdict(result.sizes),
         }
-        with fileio.open(os.path.join(model_run.uri, "history.json"), "w") as file:
-            file.write(json.dumps(history, indent=2))
+        io_utils.write_string_file(
+            os.path.join(model_run.uri, "history.json"), json.dumps(history, indent=2)
+        )
         kept.clear()
 
 

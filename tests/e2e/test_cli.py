@@ -290,7 +290,8 @@ def test_compile_writes_a_spec_with_every_component(run, tmp_path):
     done = t2rec("compile", "--image", "example.org/t2rec:1", "--out", out, *scored)
     assert done.returncode == 0, done.stderr
     spec = json.loads(out.read_text(encoding="utf-8"))["pipelineSpec"]
-    assert set(spec["root"]["inputDefinitions"]["parameters"]) >= {"data", "serving_dir"}
-    tasks = spec["root"]["dag"]["tasks"]
-    assert set(run.report["timings"]) == set(tasks)
-    assert "AnomalyGate" in tasks["Transform.users"]["dependentTasks"]
+    parameters = {"data", "data_version", "serving_dir", "checkpoint_dir"}
+    assert set(spec["root"]["inputDefinitions"]["parameters"]) == parameters
+    tasks = spec["components"]["tfx-dag"]["dag"]["tasks"]
+    assert {name.replace(".", "-") for name in run.report["timings"]} == set(tasks)
+    assert "AnomalyGate" in tasks["Transform-users"]["dependentTasks"]
