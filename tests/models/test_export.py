@@ -194,6 +194,7 @@ def test_restored_encoder_is_the_query_tower(exact_export, trained, planted, use
     embedded = encoder.encode(
         covariates,
         tf.constant(trained.model.sums.users[rows]),
+        tf.zeros([3, 8]),
         tf.constant(tables.candidate_embeddings[:-1, :8]),
         tf.constant(tables.history_weights),
         tf.RaggedTensor.from_row_splits(histories.values, histories.row_splits),

@@ -109,7 +109,7 @@ def learnt(yesterday, planted) -> Learnt:
 @pytest.fixture(scope="module")
 def fitted(today):
     """What is learnt from today's train split, and its two loops, created but not trained."""
-    content = content_coordinates(today.businesses, 64, _OPTIONS.seed)
+    content, _ = content_coordinates(today.businesses, 64, _OPTIONS.seed)
     businesses = dataclasses.replace(today.businesses, content=content)
     star = Star(today.users, businesses, (4.0, 4.0), 10.0, _OPTIONS, Records())
     fit = Fit(star, today.train, _SETTLED)
@@ -200,7 +200,7 @@ class TestCoordinates:
         turn, _ = np.linalg.qr(rng.normal(size=(width, width)))
         warm = WarmStart(learnt, today.users, today.businesses, today.train)
         turned = np.concatenate([np.zeros((_NEW_PLACES, width)), learnt.content @ turn])
-        tokens = rng.normal(size=(5, width))
+        tokens = learnt.content[:5]
         found, tokens_found = warm.align_content(turned.astype(np.float32), tokens @ turn)
         np.testing.assert_allclose(found[_NEW_PLACES:], learnt.content, atol=1e-4)
         np.testing.assert_allclose(tokens_found, tokens, atol=1e-4)
