@@ -166,11 +166,9 @@ class ScannSearch(tf.Module):
 
         def approximately() -> Found:
             rows, scores = self._approximate(request, allowed, fetched)
-            complete = tf.reduce_all(tf.math.is_finite(scores))
-            if allowed is None:
-                # Nothing but exclusions, for which there was room, can be missing.
-                complete |= ~request.asks_for_stars()
-            return tf.cond(complete, lambda: (rows, scores), exactly)
+            # Too few passed, or the partitions that were searched hold too few.
+            is_complete = tf.reduce_all(tf.math.is_finite(scores))
+            return tf.cond(is_complete, lambda: (rows, scores), exactly)
 
         return tf.cond(possible, approximately, exactly)
 

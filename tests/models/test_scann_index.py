@@ -341,6 +341,16 @@ class TestSearch:
         assert recall_against_exact(found[PLAIN], expected) < 0.9
 
 
+    def test_lists_are_full_where_the_partitions_searched_hold_too_few(self):
+        exact = _catalogue()
+        index = ScannIndex(_Tables(exact.candidates.numpy(), retrieval_dim=5), num_leaves=60)
+        hasty = ScannSearch(exact, index, {PLAIN: Effort(1, 10)})
+        queries = np.random.default_rng(4).normal(size=(5, 8)).astype(np.float32)
+        rows, scores = hasty.find(_request(exact, queries, 500))
+        assert np.isfinite(scores).all()
+        assert max(rows.numpy().ravel()) < exact.num_businesses
+
+
 class TestIndex:
     def test_weights_hold_without_a_rebuild(self):
         """What does not count by default is scaled, which leaves inner products as they are."""
