@@ -340,7 +340,6 @@ class TestSearch:
         np.testing.assert_array_equal(found[NEIGHBOURS], expected)
         assert recall_against_exact(found[PLAIN], expected) < 0.9
 
-
     def test_lists_are_full_where_the_partitions_searched_hold_too_few(self):
         exact = _catalogue()
         index = ScannIndex(_Tables(exact.candidates.numpy(), retrieval_dim=5), num_leaves=60)
