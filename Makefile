@@ -11,7 +11,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 
 
-.PHONY: run test check format bench image flink-test spark-test clean lock environment
+.PHONY: run test nightly-test check format bench image flink-test spark-test clean lock environment
 
 run: environment ## Generate data, run the pipeline, push, and ask for recommendations.
 	$(BIN)/t2rec run --root $(ROOT)
@@ -20,11 +20,14 @@ run: environment ## Generate data, run the pipeline, push, and ask for recommend
 test: environment ## Run all tests.
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
+nightly-test: environment ## Run the pipeline as Kubeflow would, and over three spans: ten minutes.
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m nightly tests/e2e
+
 check: environment ## Lint, check types and run the fast tests.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow and not nightly"
 
 format: environment ## Rewrite the code in the house's format.
 	$(BIN)/ruff check --fix .

@@ -11,6 +11,13 @@ from pipeline import config, synth
 NUM_REVIEWS = 20_000
 
 
+def pytest_collection_modifyitems(items) -> None:
+    """Leaves all that looks at the one run to one process, which alone makes it."""
+    for item in items:
+        if "run" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("run"))
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
     """A finished run.

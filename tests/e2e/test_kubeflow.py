@@ -73,7 +73,7 @@ def runs(tmp_path_factory) -> Runs:
     return Runs(harness, serving, local)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_node_runs_and_the_model_is_pushed(runs):
     nodes = graph.build_components(config.load_config(None, SETTINGS), graph.Inputs("d", "s"))
     expected = {node.id.replace(".", "-") for node in nodes}
@@ -86,7 +86,7 @@ def test_every_node_runs_and_the_model_is_pushed(runs):
     assert pushed.metadata["pushed_version"] == report["pushed_version"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_metrics_are_those_of_a_local_run(runs):
     """One seed and no time budgets: what is left, 2e-4, is the order of sums in threads."""
     report = read_report(runs)
@@ -99,7 +99,7 @@ def test_the_metrics_are_those_of_a_local_run(runs):
             assert numbers(here[name]) == pytest.approx(numbers(there[name]), abs=1e-3), name
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_containers_know_nothing_of_where_the_spec_was_compiled(runs):
     text = json.dumps(runs.spec.spec.deployment_spec, default=str) + str(runs.spec.spec.components)
     assert str(ROOT) not in text
@@ -107,13 +107,13 @@ def test_containers_know_nothing_of_where_the_spec_was_compiled(runs):
         assert f"{ROOT}/" not in finished.log.replace(f"{ROOT}/.venv/", ""), name
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_users_are_scored_with_what_was_pushed(runs):
     folder = runs.spec.open(runs.spec.finished["BatchScorer"].artifacts["recommendations"])
     assert len(pd.read_parquet(folder)) == 3 * runs.local["dataset"]["num_users"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_report_is_a_page(runs):
     page = runs.spec.open(runs.spec.finished["Report"].artifacts["page"]) / "index.html"
     assert "Blessed: this model may be served" in page.read_text(encoding="utf-8")

@@ -56,7 +56,7 @@ def write_spans(folder: pathlib.Path) -> list[str]:
     return spans
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_each_span_starts_from_the_model_before_and_is_compared_with_it(tmp_path):
     spans = write_spans(tmp_path)
