@@ -118,6 +118,23 @@ class Recommender(tf.Module):
         self.filters = filters.Filters(tables.places)
         exact = ExactSearch(self.candidate_embeddings, tables.rating_dim, self.filters)
         self.search = make_search(exact) if make_search else exact
+        # One function that all signatures call, or the graph would hold it for each of them.
+        self._find_all = tf.function(
+            self._find_request,
+            autograph=False,
+            input_signature=[
+                tf.TensorSpec([], tf.int32, "kind"),
+                tf.TensorSpec([None, tables.candidate_embeddings.shape[1]], tf.float32, "queries"),
+                tf.TensorSpec([None, tables.rating_dim], tf.float32, "rating_queries"),
+                tf.TensorSpec([], tf.int32, "k"),
+                tf.TensorSpec([None, None], tf.int32, "excluded"),
+                {
+                    key: tf.TensorSpec([None], tf.constant(value).dtype, key)
+                    for key, value in filters.DEFAULTS.items()
+                },
+                tf.TensorSpec([None], tf.float32, "min_stars"),
+            ],
+        )
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """Traces every signature.
@@ -301,9 +318,20 @@ class Recommender(tf.Module):
         same = tf.reduce_all(retrieval * default[1] == rating * default[0])
         return tf.where(same, PLAIN, WEIGHTED)
 
+    def _find_request(self, *parts) -> Found:
+        return self.search.find(Request(*parts))
+
     def _find(self, request: Request, length: tf.Tensor) -> Found:
         """Searches for the longest list of the batch, and cuts each to its own length."""
-        rows, scores = self.search.find(request)
+        rows, scores = self._find_all(
+            request.kind,
+            request.queries,
+            request.rating_queries,
+            request.k,
+            request.excluded,
+            dict(request.filters),
+            request.min_stars,
+        )
         wanted = tf.range(request.k)[None, :] < length[:, None]
         return tf.where(wanted, rows, self._num_businesses), tf.where(wanted, scores, float("-inf"))
 

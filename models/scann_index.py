@@ -186,9 +186,10 @@ class ScannSearch(tf.Module):
             pre_reorder_num_neighbors=tf.maximum(effort[1], 2 * fetched),
             leaves_to_search=tf.minimum(tf.cast(leaves, tf.int32), self.num_leaves),
         )
-        rows = tf.reshape(found.indices, [-1, fetched])
-        distances = tf.reshape(found.distances, [-1, fetched])
-        # Where there are too few neighbours ScaNN says so by a distance of NaN.
+        # Narrower than asked for where the partitions hold fewer, and of the queries that have
+        # fewer still ScaNN says so by a distance of NaN.
+        rows = tf.ensure_shape(found.indices, [None, None])
+        distances = tf.ensure_shape(found.distances, [None, None])
         rows = tf.where(tf.math.is_nan(distances), self._exact.num_businesses, rows)
         candidates = gather_rows(self._exact.candidates, rows)
         scores = tf.einsum("bd,bkd->bk", request.queries, candidates)
@@ -203,7 +204,8 @@ class ScannSearch(tf.Module):
                 allowed[:, None], tf.ones_like(allowed, tf.bool), [self._exact.num_businesses + 1]
             )
             drop |= ~tf.gather(passes, rows)
-        best = tf.math.top_k(tf.where(drop, float("-inf"), scores), tf.minimum(request.k, fetched))
+        scores = tf.where(drop, float("-inf"), scores)
+        best = tf.math.top_k(scores, tf.minimum(request.k, tf.shape(scores)[1]))
         rows = tf.gather(rows, best.indices, batch_dims=1)
         return fill_up(rows, best.values, request.k, self._exact.num_businesses)
 

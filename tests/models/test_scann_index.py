@@ -329,7 +329,7 @@ class TestSearch:
 
     def test_a_kind_without_effort_is_answered_exactly(self):
         exact = _catalogue()
-        index = ScannIndex(_Tables(exact.candidates.numpy(), retrieval_dim=5), num_leaves=60)
+        index = ScannIndex(_Tables(exact.candidates.numpy(), retrieval_dim=5), num_leaves=10)
         lazy = ScannSearch(exact, index, {PLAIN: Effort(1, 10), WEIGHTED: None})
         queries = np.random.default_rng(3).normal(size=(40, 8)).astype(np.float32)
         found = {
