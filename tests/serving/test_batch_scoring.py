@@ -76,7 +76,7 @@ def test_all_users_get_what_a_client_gets(exact_export, client, tmp_path, monkey
 
 
 def test_filters_leave_businesses_out(exact_export, client, tmp_path):
-    filters = Filters("Pizza", "Tampa", ("place-0005",))
+    filters = Filters("Pizza", "Tampa", excluded=("place-0005",))
     score_users(exact_export.path, "all", 3, False, str(tmp_path), filters=filters)
     users = [user.decode() for user in exact_export.tables.user_ids]
     asked = {"category": "Pizza", "city": "Tampa", "exclude_business_ids": ["place-0005"]}

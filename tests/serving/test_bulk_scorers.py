@@ -17,9 +17,11 @@ from serving.bulk_scorers import (
 
 FILTERS = [
     NO_FILTERS,
-    Filters("Bars", "Reno", ("place-0000",)),
+    Filters("Bars", "Reno", excluded=("place-0000",)),
     Filters(city="Tampa", excluded=("place-0001", "place-0003", "elsewhere")),
     Filters(category="Cobblers"),
+    Filters(city="Reno", open_at_minute=7_000),
+    Filters(near_degrees=(36.1, -115.2), within_km=30.0),
 ]
 # Every user of the export, and two that it doesn't know.
 USERS = pa.array(["stranger", *(f"user-{user:02d}" for user in range(40)), "other"])
@@ -63,7 +65,7 @@ def test_equal_scores_are_in_the_order_of_rows(scorers, tied_export):
 
 
 def test_filtered_lists_are_those_of_a_sorted_catalogue(scorers, tied_export):
-    exact, _ = scorers(Filters("Bars", "Reno", ("place-0000",)))
+    exact, _ = scorers(Filters("Bars", "Reno", excluded=("place-0000",)))
     table = _joined(exact.recommend(USERS, 9, True)).to_pandas()
     for user in ("user-07", "stranger"):
         expected = tied_export.recommend(user, 9, True, ["place-0000"], "Bars", "Reno")
