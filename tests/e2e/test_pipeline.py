@@ -202,10 +202,15 @@ def test_a_fresh_process_answers_from_the_pushed_export(run):
     user = reviews["user_id"].iloc[0]
     program = (
         "import sys, tensorflow as tf\n"
+        "from tensorflow.core.protobuf import saved_model_pb2\n"
+        "with open(sys.argv[1] + '/saved_model.pb', 'rb') as file:\n"
+        "    (graph,) = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs\n"
+        # What is left out has defaults, which TensorFlow Serving fills in.
+        "defaults = graph.signature_def['recommend'].defaults\n"
+        "told = {key: tf.constant(tf.make_ndarray(value)) for key, value in defaults.items()}\n"
+        "told |= {'k': tf.constant([5]), 'exclude_seen': tf.constant([True])}\n"
         "model = tf.saved_model.load(sys.argv[1])\n"
-        "out = model.signatures['recommend'](user_id=tf.constant([sys.argv[2]]),\n"
-        "    k=tf.constant([5]), exclude_seen=tf.constant([True]), category=tf.constant(['']),\n"
-        "    city=tf.constant(['']), exclude_business_id=tf.constant([['']]))\n"
+        "out = model.signatures['recommend'](user_id=tf.constant([sys.argv[2]]), **told)\n"
         "print(*[i.decode() for i in out['business_id'].numpy()[0]])\n"
         "print(*out['rating'].numpy()[0])\n"
         "assert not any(name in sys.modules for name in ('models', 'scann', 'tfx'))\n"
