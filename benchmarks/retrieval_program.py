@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from models import export, metrics
-from models.scann_index import recall_against_exact
+from models.index_recall import recall_against_exact
 from models.search import PLAIN
 from serving.loader import ServedModel, load_model
 

@@ -8,7 +8,7 @@ rows that were held out, aggregates come from all training ratings.
 import dataclasses
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import scipy.sparse
@@ -145,8 +145,8 @@ def sum_ratings(
     ages_years = interactions.ages_years()
 
     def side(rows, residual, others, coordinates, num_rows) -> np.ndarray:
-        columns = list(rating_columns(interactions.stars, residual, ages_years))
-        return sum_side(rows, columns, residual, others, coordinates, num_rows, weights)
+        ratings = (interactions.stars, residual, ages_years)
+        return sum_side(rows, *ratings, others, coordinates, num_rows, weights)
 
     return RatingSums(
         users=side(
@@ -170,8 +170,9 @@ def sum_ratings(
 
 def sum_side(
     rows: np.ndarray,
-    columns: Sequence[np.ndarray],
+    stars: np.ndarray,
     residual: np.ndarray,
+    ages_years: np.ndarray,
     others: np.ndarray,
     coordinates: np.ndarray,
     num_rows: int,
@@ -181,8 +182,9 @@ def sum_side(
 
     Args:
       rows: `[num_ratings]` integer array: whose ratings they are.
-      columns: What `rating_columns` yields.
+      stars: `[num_ratings]` array.
       residual: `[num_ratings]` array, in stars.
+      ages_years: `[num_ratings]` array.
       others: `[num_ratings]` integer array: rows of the other side.
       coordinates: `[num_others, taste_dim]` float32 array of the other side.
       num_rows: Users, or businesses.
@@ -192,6 +194,7 @@ def sum_side(
       `[num_rows, NUM_SUMS + 2 * taste_dim]` float32 array.
     """
     weights = np.ones(len(rows)) if weights is None else weights
+    columns = rating_columns(stars, residual, ages_years)
     sums = [np.bincount(rows, column * weights, num_rows)[:, None] for column in columns]
     if coordinates.shape[1]:
         order = np.argsort(rows, kind="stable")

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from models import metrics
+from models.index_recall import Recall, recalls_against_exact
 from models.recommender import Recommender
 from models.recommender_tables import RecommenderTables
 from models.scann_index import (
@@ -17,7 +18,6 @@ from models.scann_index import (
     Effort,
     ScannIndex,
     ScannSearch,
-    recalls_against_exact,
 )
 from models.search import KINDS, NEIGHBOURS, PLAIN, WEIGHTED
 
@@ -224,19 +224,19 @@ def measure(
                 found, spent = _timed(index, effort, queries)
                 recalls.append(recalls_against_exact(found, truth))
                 seconds += spent
-            worst = min(recalls, key=np.mean)
+            worst = min(map(Recall.of, recalls), key=lambda recall: recall.mean)
             num_queries = sum(map(len, sets))
             yield Point(
                 kind=kind,
                 num_leaves=index.num_leaves,
                 effort=effort,
-                recall=float(worst.mean()),
-                error=float(worst.std() / len(worst) ** 0.5),
+                recall=worst.mean,
+                error=worst.error,
                 microseconds=1e6 * seconds / num_queries,
             )
-            if worst.mean() <= reached + 1e-4:
+            if worst.mean <= reached + 1e-4:
                 break
-            reached = float(worst.mean())
+            reached = worst.mean
 
 
 def _cheapest(points: Sequence[Point], target_recall: float) -> Point | None:

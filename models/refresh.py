@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from models import candidate_encoder
-from models.aggregates import rating_columns, sum_side
+from models.aggregates import sum_side
 from models.places import Places
 from models.query_encoder import USER_COVARIATES
 from models.recommender_tables import RecommenderTables
@@ -226,8 +226,9 @@ def _sum_histories(
     residual = stars - tables.mean_stars - tables.business_bias[seen.values]
     return sum_side(
         np.repeat(np.arange(seen.num_rows), seen.lengths()),
-        list(rating_columns(stars, residual, ages_years)),
+        stars,
         residual,
+        ages_years,
         seen.values,
         tables.taste,
         seen.num_rows,

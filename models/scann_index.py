@@ -208,19 +208,3 @@ class ScannSearch(tf.Module):
         best = tf.math.top_k(scores, tf.minimum(request.k, tf.shape(scores)[1]))
         rows = tf.gather(rows, best.indices, batch_dims=1)
         return fill_up(rows, best.values, request.k, self._exact.num_businesses)
-
-
-def recall_against_exact(approximate: np.ndarray, exact: np.ndarray) -> float:
-    """Computes the share of exact neighbours that approximate lists found.
-
-    Args:
-      approximate: `[num_queries, k]` array of ids or rows.
-      exact: `[num_queries, k]` array of the same kind.
-    """
-    return float(recalls_against_exact(approximate, exact).mean())
-
-
-def recalls_against_exact(approximate: np.ndarray, exact: np.ndarray) -> np.ndarray:
-    """Computes `recall_against_exact` by query, a `[num_queries]` float64 array."""
-    found = [len(np.intersect1d(a, e)) for a, e in zip(approximate, exact, strict=True)]
-    return np.array(found) / exact.shape[1]

@@ -437,7 +437,7 @@ def _refresh(args: argparse.Namespace) -> int:
         args.model, args.businesses, args.users, args.target_recall, args.max_reject_fraction
     )
     console.say(", ".join(f"{count:,} {name}" for name, count in done.counts.items()))
-    recall = f"recall@10 of the index {done.recall:.4f} ± {1.96 * done.error:.4f}"
+    recall = f"recall@10 of the index {done.recall}"
     if done.version is None:
         console.say(f"{recall}, significantly below {args.target_recall}: nothing was pushed")
         return NOT_BLESSED

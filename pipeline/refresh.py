@@ -6,11 +6,13 @@ import os
 import tempfile
 
 import numpy as np
+import tensorflow as tf
 
 from components.pusher import model_card, versions
-from components.yelp_example_gen import examples, single_tables, tables, tfrecords
+from components.yelp_example_gen import single_tables, tables, tfrecords
 from models import export, index_tuning, refresh
 from models.errors import InputError
+from models.index_recall import Recall
 from models.index_tuning import Tuned
 from models.places import read_places
 from models.query_encoder import USER_COVARIATES
@@ -31,13 +33,11 @@ class Refreshed:
       version: The new version; None if the index fell short, and nothing was pushed.
       counts: What there is and what changed.
       recall: Recall@10 of the index against exact search.
-      error: Its standard error.
     """
 
     version: int | None
     counts: dict[str, int]
-    recall: float
-    error: float
+    recall: Recall
 
 
 def refresh_export(
@@ -74,9 +74,9 @@ def refresh_export(
     queries = _draw_queries(exported.tables)
     scann_path = os.path.join(serving_dir, versions.SCANN_MODEL, version)
     tuned, recalls = _index(exported.tables, queries, scann_path, target_recall)
-    recall, error = float(recalls.mean()), float(recalls.std() / len(recalls) ** 0.5)
-    if recall + 1.96 * error < target_recall:
-        return Refreshed(None, counts, recall, error)
+    recall = Recall.of(recalls)
+    if recall.falls_short(target_recall):
+        return Refreshed(None, counts, recall)
     with tempfile.TemporaryDirectory() as folder:
         made = {name: os.path.join(folder, name) for name in _MODELS}
         export.save_refreshable(exported, made[versions.EXACT_MODEL])
@@ -88,8 +88,8 @@ def refresh_export(
         )
         number = versions.next_version([os.path.join(serving_dir, name) for name in made])
         index = {
-            "recall@10": recall,
-            "recall@10_standard_error": error,
+            "recall@10": recall.mean,
+            "recall@10_standard_error": recall.error,
             "num_queries": len(recalls),
             "num_candidates": len(exported.tables.business_ids),
             "num_leaves": tuned.index.num_leaves if tuned.index else 0,
@@ -101,7 +101,7 @@ def refresh_export(
             )
             texts = model_card.files(card) if card else None
             versions.push(source, os.path.join(serving_dir, name), number, texts)
-    return Refreshed(number, counts, recall, error)
+    return Refreshed(number, counts, recall)
 
 
 # The exact twin comes last: who finds it finds the other, too.
@@ -114,18 +114,14 @@ def _refresh_businesses(
     """Takes over a table of businesses."""
     ids = _ids(table)
     _count(counts, "businesses", table, ids, exported.tables.business_ids)
-    records = [
-        bytes(example)
-        for batch in table.rows.combine_chunks().to_batches()
-        for example in examples.encode_examples(batch).to_pylist()
-    ]
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "businesses")
         with open(path, "wb") as file:
             for chunk in tfrecords.encode_table(table.rows):
                 file.write(chunk)
+        examples = np.array(list(tf.data.TFRecordDataset(path).as_numpy_iterator()), object)
         places = read_places([path])
-    return refresh.refresh_businesses(exported, ids, np.array(records, object), places)
+    return refresh.refresh_businesses(exported, ids, examples, places)
 
 
 def _refresh_users(

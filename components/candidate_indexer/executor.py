@@ -14,15 +14,14 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components import examples
+from components import examples, export_lists
 from models import export, features
+from models.index_recall import Recall, recalls_against_exact
 from models.index_tuning import Tuned, tune
 from models.recommender_tables import RecommenderTables
-from models.scann_index import TUNED_K, recalls_against_exact
+from models.scann_index import TUNED_K
 from models.search import KIND_NAMES
 from models.tables import IdIndex, read_columns
-
-_BATCH = 64
 
 
 class Executor(base_executor.BaseExecutor):
@@ -63,10 +62,10 @@ class Executor(base_executor.BaseExecutor):
             export.save(tuned.recommender(tables, encoder, assets), scann_path)
         exact, exact_seconds = _answers(exact_path, tables.user_ids[reporting])
         approximate, scann_seconds = _answers(scann_path, tables.user_ids[reporting])
-        recalls = recalls_against_exact(approximate, exact)
+        recall = Recall.of(recalls_against_exact(approximate, exact))
         measured = {
-            "recall@10": float(recalls.mean()),
-            "recall@10_standard_error": float(recalls.std() / len(recalls) ** 0.5),
+            "recall@10": recall.mean,
+            "recall@10_standard_error": recall.error,
             "speedup_vs_exact": exact_seconds / scann_seconds,
             "num_queries": len(reporting),
             "num_candidates": len(tables.business_ids),
@@ -114,16 +113,13 @@ def _describe(tuned: Tuned) -> dict[str, Any]:
 
 
 def _answers(path: str, users: np.ndarray) -> tuple[np.ndarray, float]:
-    """Asks an export for everyone's list, in batches.
+    """Asks an export for everyone's list.
 
     Returns:
       `[num_users, 10]` business ids and the seconds that the calls took after the first.
     """
-    recommend = tf.saved_model.load(path).signatures["recommend"]
-    told = export.optional_inputs(path, "recommend") | {"k": np.array([TUNED_K], np.int32)}
-    inputs = {name: tf.constant(value) for name, value in told.items()}
-    batches = [tf.constant(users[start : start + _BATCH]) for start in range(0, len(users), _BATCH)]
-    recommend(user_id=batches[0], **inputs)
+    ask = export_lists.load(path, TUNED_K)
+    ask(users[: export_lists.BATCH])
     begin = time.perf_counter()
-    lists = [recommend(user_id=batch, **inputs)["business_id"].numpy() for batch in batches]
-    return np.concatenate(lists), time.perf_counter() - begin
+    lists = ask(users)
+    return lists, time.perf_counter() - begin

@@ -1,17 +1,15 @@
 """Asks the approximate export for lists, to hold them against exact search."""
 
 import numpy as np
-import tensorflow as tf
 
+from components import export_lists
 from components.evaluator.exported import ExportedModel
-from models import export, metrics
+from models import metrics
 from models.evaluation import RetrievalEvaluation
 from models.tables import IdIndex
 
-_SIGNATURE = "recommend"
 _K = 10
 _MAX_USERS = 512
-_BATCH = 64
 
 
 def scores_of_both(
@@ -32,7 +30,8 @@ def scores_of_both(
     exact = metrics.top_k(
         model.queries(users), model.candidates, _K, protocol.seen.take(np.arange(len(users)))
     )
-    ids = _ask(path, user_ids[users])[:, : exact.shape[1]]
+    ask = export_lists.load(path, _K, exclude_seen=True)
+    ids = ask(user_ids[users])[:, : exact.shape[1]]
     rows = IdIndex(model.tables.business_ids).rows(ids.ravel()).reshape(ids.shape)
     return tuple(-np.sort(-_score(model, users, lists), axis=1) for lists in (rows, exact))  # type: ignore[return-value]
 
@@ -40,19 +39,3 @@ def scores_of_both(
 def _score(model: ExportedModel, users: np.ndarray, rows: np.ndarray) -> np.ndarray:
     scores = np.einsum("nd,nkd->nk", model.queries(users), model.candidates[rows])
     return np.where(rows >= 0, scores, -np.inf)
-
-
-def _ask(path: str, user_ids: np.ndarray) -> np.ndarray:
-    """Returns `[num_users, k]` business ids, "" where a list ran out."""
-    recommend = tf.saved_model.load(path).signatures[_SIGNATURE]
-    told = {
-        **export.optional_inputs(path, _SIGNATURE),
-        "k": np.array([_K], np.int32),
-        "exclude_seen": np.array([True]),
-    }
-    inputs = {name: tf.constant(value) for name, value in told.items()}
-    lists = [np.zeros([0, _K], object)]
-    for start in range(0, len(user_ids), _BATCH):
-        batch = tf.constant(user_ids[start : start + _BATCH])
-        lists.append(recommend(user_id=batch, **inputs)["business_id"].numpy())
-    return np.concatenate(lists)

@@ -28,6 +28,7 @@ from models.gate import (
     conclude,
     judge,
 )
+from models.index_recall import Recall
 from models.measurements import NUM_RATINGS, NUM_USERS, Measurements
 from models.slices import Known, Labels
 from models.tables import Interactions
@@ -242,12 +243,11 @@ def _load_previous(
 
 def _index_check(index: dict[str, Any], target: float) -> Check:
     """Holds the index against its target: it fails if its recall is significantly below."""
-    recall, error = index["recall@10"], index["recall@10_standard_error"]
+    recall = Recall(index["recall@10"], index["recall@10_standard_error"])
     text = (
-        f"recall@10 of the index against exact search is {recall:.4f} ± {1.96 * error:.4f}, and "
-        f"should be {target} or more"
+        f"recall@10 of the index against exact search is {recall}, and should be {target} or more"
     )
-    return Check(text, recall + 1.96 * error >= target)
+    return Check(text, not recall.falls_short(target))
 
 
 def _write_blessing(blessing: types.Artifact, model: types.Artifact, blessed: bool) -> None:

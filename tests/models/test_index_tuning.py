@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from models import metrics
+from models.index_recall import recall_against_exact
 from models.index_tuning import Point, measure, query_sets, tune
 from models.places import Places
 from models.recommender_tables import RecommenderTables
-from models.scann_index import MIN_BUSINESSES, Effort, ScannIndex, recall_against_exact
+from models.scann_index import MIN_BUSINESSES, Effort, ScannIndex
 from models.search import NEIGHBOURS, PLAIN, WEIGHTED
 from models.tables import Bag
 

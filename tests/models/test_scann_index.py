@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from models import export
 from models.filters import DEFAULTS, Filters
+from models.index_recall import recall_against_exact
 from models.places import Places
 from models.recommender import Recommender
 from models.scann_index import (
@@ -13,8 +14,6 @@ from models.scann_index import (
     Effort,
     ScannIndex,
     ScannSearch,
-    recall_against_exact,
-    recalls_against_exact,
 )
 from models.search import KINDS, NEIGHBOURS, PLAIN, WEIGHTED, ExactSearch, Request
 from models.tables import Bag
@@ -373,12 +372,3 @@ class TestIndex:
         index = ScannIndex(_Tables(candidates, retrieval_dim=4), num_leaves=20)
         assert index.columns.tolist() == [0, 1, 2, 3]
         assert index.query_scales.tolist() == [1.0] * 4
-
-
-def test_recall_by_hand():
-    # Two of three, in any order, and none of three.
-    found = np.array([[4, 9, 1], [7, 8, 9]])
-    truth = np.array([[1, 2, 4], [1, 2, 3]])
-    assert recalls_against_exact(found, truth).tolist() == pytest.approx([2 / 3, 0])
-    assert recall_against_exact(found, truth) == pytest.approx(2 / 6)
-    assert recall_against_exact(found, found) == 1.0
