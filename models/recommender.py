@@ -258,54 +258,63 @@ class Recommender(tf.Module):
           inputs: By the names of `optional_inputs`, as they came.
         """
         asked = checked({**self._defaults, **inputs}, tf.shape(queries)[0])
-        k = asked["k"]
-        length = tf.where(asked["shortlist"] > 0, tf.maximum(asked["shortlist"], k), k)
+        k, shortlist = asked["k"], asked["shortlist"]
+        rating_queries = queries[:, self.tables.retrieval_dim :]
         rows, scores = self._find(
             Request(
                 kind=self._kind(asked["retrieval_weight"], asked["rating_weight"]),
                 queries=self._weighted(queries, asked["retrieval_weight"], asked["rating_weight"]),
-                rating_queries=queries[:, self.tables.retrieval_dim :],
-                k=_longest(length),
+                rating_queries=rating_queries,
+                k=_longest(tf.maximum(shortlist, k)),
                 excluded=self._excluded(seen, asked["exclude_seen"], asked["exclude_business_id"]),
                 filters={key: asked[key] for key in filters.DEFAULTS},
                 # Stars are never below one, whatever the inner product.
                 min_stars=tf.where(
                     asked["min_stars"] > features.MIN_STARS, asked["min_stars"], float("-inf")
                 ),
-            ),
-            length,
+            )
         )
-        found = rows < self._num_businesses
-        stars = self._stars(queries[:, None, :], gather_rows(self.candidate_embeddings, rows))
-        # Ties keep the order of the first stage.
-        order = tf.where(asked["shortlist"][:, None] > 0, stars, scores)
-        best = tf.math.top_k(tf.where(found, order, float("-inf")), _longest(k)).indices
-        wanted = tf.range(_longest(k))[None, :] < k[:, None]
-
-        def ranked(values: tf.Tensor, nothing) -> tf.Tensor:
-            return tf.where(wanted, tf.gather(values, best, batch_dims=1), nothing)
-
-        rows = ranked(rows, self._num_businesses)
+        candidates = gather_rows(self.candidate_embeddings, rows)
+        stars = self._stars(rating_queries[:, None, :], candidates)
+        rows, scores, stars = tf.cond(
+            tf.reduce_any(shortlist > 0),
+            lambda: self._ranked_again(rows, scores, stars, k, shortlist),
+            lambda: (rows, scores, stars),
+        )
+        rows, scores = self._cut(rows, scores, k)
         return {
             "business_id": tf.gather(self.business_ids, rows),
-            "score": ranked(scores, float("-inf")),
-            "rating": ranked(tf.where(found, stars, 0.0), 0.0),
+            "score": scores,
+            "rating": tf.where(rows < self._num_businesses, stars, 0.0),
         }
+
+    def _ranked_again(self, rows, scores, stars, k, shortlist) -> tuple:
+        """Orders the shortlists by stars, each cut to its own length before."""
+        rows, scores = self._cut(rows, scores, tf.maximum(shortlist, k))
+        # Ties keep the order of the first stage.
+        order = tf.where(shortlist[:, None] > 0, stars, scores)
+        order = tf.where(rows < self._num_businesses, order, float("-inf"))
+        best = tf.math.top_k(order, _longest(k)).indices
+        return tuple(tf.gather(values, best, batch_dims=1) for values in (rows, scores, stars))
+
+    def _cut(self, rows: tf.Tensor, scores: tf.Tensor, lengths: tf.Tensor) -> Found:
+        """Empties what is beyond the length of a row's list."""
+        wanted = tf.range(tf.shape(rows)[1])[None, :] < lengths[:, None]
+        return tf.where(wanted, rows, self._num_businesses), tf.where(wanted, scores, float("-inf"))
 
     def _excluded(
         self, seen: Callable[[], tf.Tensor], exclude_seen: tf.Tensor, named: tf.Tensor
     ) -> tf.Tensor:
         """Joins the rows that are left out by name and, where asked for, those that were seen."""
-
-        def nothing() -> tf.Tensor:
-            return tf.zeros([tf.size(exclude_seen), 0], tf.int32)
-
-        def asked() -> tf.Tensor:
-            return tf.where(exclude_seen[:, None], seen(), self._num_businesses)
-
-        rows = tf.cond(tf.reduce_any(exclude_seen), asked, nothing)
         named_rows = tf.cast(self._business_rows.lookup(named), tf.int32)
-        return tf.concat([tf.ensure_shape(rows, [None, None]), named_rows], axis=1)
+
+        def joined() -> tf.Tensor:
+            seen_rows = tf.where(exclude_seen[:, None], seen(), self._num_businesses)
+            return tf.concat([seen_rows, named_rows], axis=1)
+
+        rows = tf.cond(tf.reduce_any(exclude_seen), joined, lambda: named_rows)
+        rows.set_shape([None, None])
+        return rows
 
     def _weighted(self, queries: tf.Tensor, retrieval: tf.Tensor, rating: tf.Tensor) -> tf.Tensor:
         """Scales the two blocks of queries, so that inner products are weighted scores."""
@@ -321,8 +330,7 @@ class Recommender(tf.Module):
     def _find_request(self, *parts) -> Found:
         return self.search.find(Request(*parts))
 
-    def _find(self, request: Request, length: tf.Tensor) -> Found:
-        """Searches for the longest list of the batch, and cuts each to its own length."""
+    def _find(self, request: Request) -> Found:
         rows, scores = self._find_all(
             request.kind,
             request.queries,
@@ -332,8 +340,7 @@ class Recommender(tf.Module):
             dict(request.filters),
             request.min_stars,
         )
-        wanted = tf.range(request.k)[None, :] < length[:, None]
-        return tf.where(wanted, rows, self._num_businesses), tf.where(wanted, scores, float("-inf"))
+        return rows, scores
 
     def _stars(self, queries: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
         """Returns predicted stars: the inner product of the rating blocks, within the range."""
@@ -372,15 +379,17 @@ class Recommender(tf.Module):
                 excluded=own[:, None],
                 filters=unfiltered,
                 min_stars=tf.fill([batch], float("-inf")),
-            ),
-            k,
+            )
         )
+        rows, scores = self._cut(rows, scores, k)
         return {"business_id": tf.gather(self.business_ids, rows), "score": scores}
 
     def _describe(self, business_id: tf.Tensor) -> dict:
         rows = self._business_rows.lookup(business_id)
-        nowhere = tf.constant([[float("nan")] * 2])
-        degrees = tf.gather(tf.concat([self.filters.locations_degrees, nowhere], axis=0), rows)
+        # Only what was asked for is copied; an unknown id is nowhere.
+        known = rows < self._num_businesses
+        degrees = gather_rows(self.filters.locations_degrees, tf.where(known, rows, 0))
+        degrees = tf.where(known[:, None], degrees, float("nan"))
         return {
             "name": tf.gather(self.names, rows),
             "latitude_degrees": degrees[:, 0],

@@ -8,7 +8,7 @@ import tensorflow as tf
 from scann.scann_ops.py import scann_ops
 
 from models.recommender_tables import RecommenderTables
-from models.search import KINDS, ExactSearch, Found, Request, by_filter, fill_up, gather_rows
+from models.search import KINDS, ExactSearch, Found, Request, by_filter, gather_rows
 
 # Length of the lists that an index is tuned for.
 TUNED_K = 10
@@ -126,7 +126,9 @@ class ScannSearch(tf.Module):
         super().__init__(name="scann_search")
         self._exact = exact
         self.state = index.state
-        # Variables, so that who loads an export can read them.
+        self._columns, self._query_scales = index.columns, index.query_scales
+        self._plans = _plans(efforts, index.num_leaves, exact.num_businesses)
+        # For who loads an export; what the graph itself needs of them it has as constants.
         self.columns = tf.Variable(index.columns, trainable=False, dtype=tf.int32)
         self.query_scales = tf.Variable(index.query_scales, trainable=False)
         self.num_leaves = tf.Variable(index.num_leaves, trainable=False)
@@ -151,46 +153,59 @@ class ScannSearch(tf.Module):
         excluded = tf.cast(request.excluded < num_businesses, tf.int32)
         fetched = request.k + tf.reduce_max(tf.pad(tf.reduce_sum(excluded, axis=1), [[0, 1]]))
         fetched = tf.where(request.asks_for_stars(), 4 * fetched, fetched)
-        possible = tf.gather(self.efforts, request.kind)[0] > 0
+        possible = tf.constant(True)
         if allowed is not None:
             num_allowed = tf.size(allowed)
-            possible &= num_allowed * _MAX_OVERFETCH >= num_businesses
+            possible = num_allowed * _MAX_OVERFETCH >= num_businesses
             # Half as many again: matches may be rarer among the best than elsewhere.
             share = tf.cast(num_allowed, tf.float32) / num_businesses
             wanted = 1.5 * tf.cast(fetched, tf.float32) / tf.maximum(share, 1e-6)
             fetched = tf.cast(tf.minimum(wanted, 2.0 * MAX_FETCHED), tf.int32)
-        possible &= (fetched <= MAX_FETCHED) & (fetched <= num_businesses)
+        plan = tf.gather_nd(
+            self._plans, tf.stack([request.kind, tf.minimum(fetched, MAX_FETCHED + 1)])
+        )
+        leaves, reordered = tf.unstack(plan)
 
-        def exactly() -> Found:
-            return self._exact.among(request, allowed)
-
-        def approximately() -> Found:
-            rows, scores = self._approximate(request, allowed, fetched)
+        def approximately() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            rows, scores = self._approximate(request, allowed, fetched, leaves, reordered)
             # Too few passed, or the partitions that were searched hold too few.
-            is_complete = tf.reduce_all(tf.math.is_finite(scores))
-            return tf.cond(is_complete, lambda: (rows, scores), exactly)
+            is_complete = (tf.shape(scores)[1] == request.k) & tf.reduce_all(
+                tf.math.is_finite(scores)
+            )
+            return rows, scores, is_complete
 
-        return tf.cond(possible, approximately, exactly)
+        def nothing() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            return tf.zeros([0, 0], tf.int32), tf.zeros([0, 0]), tf.constant(False)
+
+        rows, scores, is_complete = tf.cond(possible & (leaves > 0), approximately, nothing)
+        return tf.cond(
+            is_complete, lambda: (rows, scores), lambda: self._exact.among(request, allowed)
+        )
 
     def _approximate(
-        self, request: Request, allowed: tf.Tensor | None, fetched: tf.Tensor
+        self,
+        request: Request,
+        allowed: tf.Tensor | None,
+        fetched: tf.Tensor,
+        leaves: tf.Tensor,
+        reordered: tf.Tensor,
     ) -> Found:
-        """Fetches neighbours and drops those that the request does not let through."""
-        effort = tf.gather(self.efforts, request.kind)
-        # Longer lists reach into more partitions, though less than in proportion.
-        stretch = tf.cast(fetched, tf.float32) / TUNED_K
-        leaves = tf.cast(effort[0], tf.float32) * tf.maximum(tf.sqrt(stretch), 1.0)
+        """Fetches neighbours and drops those that the request does not let through.
+
+        Returns:
+          Lists of up to k, -inf where there is nothing.
+        """
         found = scann_ops.searcher_from_module(self.state).search_batched(
-            tf.gather(request.queries, self.columns, axis=1) * self.query_scales,
+            tf.gather(request.queries, self._columns, axis=1) * self._query_scales,
             final_num_neighbors=fetched,
-            pre_reorder_num_neighbors=tf.maximum(effort[1], 2 * fetched),
-            leaves_to_search=tf.minimum(tf.cast(leaves, tf.int32), self.num_leaves),
+            pre_reorder_num_neighbors=reordered,
+            leaves_to_search=leaves,
         )
         # Narrower than asked for where the partitions hold fewer, and of the queries that have
         # fewer still ScaNN says so by a distance of NaN.
-        rows = tf.ensure_shape(found.indices, [None, None])
-        distances = tf.ensure_shape(found.distances, [None, None])
-        rows = tf.where(tf.math.is_nan(distances), self._exact.num_businesses, rows)
+        for values in (found.indices, found.distances):
+            values.set_shape([None, None])
+        rows = tf.where(tf.math.is_nan(found.distances), self._exact.num_businesses, found.indices)
         candidates = gather_rows(self._exact.candidates, rows)
         scores = tf.einsum("bd,bkd->bk", request.queries, candidates)
         drop = tf.reduce_any(rows[:, :, None] == request.excluded[:, None, :], axis=2)
@@ -206,5 +221,26 @@ class ScannSearch(tf.Module):
             drop |= ~tf.gather(passes, rows)
         scores = tf.where(drop, float("-inf"), scores)
         best = tf.math.top_k(scores, tf.minimum(request.k, tf.shape(scores)[1]))
-        rows = tf.gather(rows, best.indices, batch_dims=1)
-        return fill_up(rows, best.values, request.k, self._exact.num_businesses)
+        return tf.gather(rows, best.indices, batch_dims=1), best.values
+
+
+def _plans(
+    efforts: Mapping[int, Effort | None], num_leaves: int, num_businesses: int
+) -> np.ndarray:
+    """Plans the searches of each kind.
+
+    Returns:
+      `[kinds, MAX_FETCHED + 2, 2]` int32 array: by kind and neighbours to fetch, the partitions to
+      look into and the candidates to score again; 0 where exact search is to answer.
+    """
+    plans = np.zeros([len(KINDS), MAX_FETCHED + 2, 2], np.int32)
+    fetched = np.arange(MAX_FETCHED + 1)
+    for kind, effort in efforts.items():
+        if effort is None:
+            continue
+        # Longer lists reach into more partitions, though less than in proportion.
+        stretch = np.sqrt(np.maximum(fetched / TUNED_K, 1.0))
+        plans[kind, :-1, 0] = np.minimum(effort.num_leaves_to_search * stretch, num_leaves)
+        plans[kind, :-1, 1] = np.maximum(effort.num_reordering, 2 * fetched)
+    plans[:, num_businesses + 1 :] = 0
+    return plans

@@ -200,7 +200,7 @@ def by_filter(
     def answer(part: Request) -> Found:
         one = {key: values[0] for key, values in part.filters.items()}
         rows, scores = filtered(part, filters.rows(one))
-        return tf.ensure_shape(rows, [None, None]), tf.ensure_shape(scores, [None, None])
+        return _lists(rows, scores)
 
     def one_by_one() -> Found:
         rows, scores = tf.map_fn(
@@ -215,7 +215,14 @@ def by_filter(
         lambda: tf.cond(is_shared(), lambda: answer(request), one_by_one),
         unfiltered,
     )
-    return tf.ensure_shape(rows, [None, None]), tf.ensure_shape(scores, [None, None])
+    return _lists(rows, scores)
+
+
+def _lists(rows: tf.Tensor, scores: tf.Tensor) -> Found:
+    """Says that tensors have rank two, which TensorFlow forgets at a branch."""
+    rows.set_shape([None, None])
+    scores.set_shape([None, None])
+    return rows, scores
 
 
 def fill_up(rows: tf.Tensor, scores: tf.Tensor, k: tf.Tensor, no_row: int) -> Found:

@@ -1,8 +1,9 @@
 """Inputs of signatures: optional ones with recorded defaults, one row that stands for all."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
+import numpy as np
 import tensorflow as tf
 
 from models import filters
@@ -59,48 +60,16 @@ def checked(inputs: Mapping[str, tf.Tensor], batch: tf.Tensor) -> dict[str, tf.T
     Raises:
       InvalidArgumentError: When it runs, if a value is out of range, with the rule.
     """
-    last_minute = filters.WEEK_MINUTES - 1
-    weights = "retrieval_weight and rating_weight must be finite, not below 0, and not both 0."
-    both = inputs["retrieval_weight"] + inputs["rating_weight"]
-    rules = [
-        _k_rule(inputs["k"]),
-        (
-            f"shortlist must be from 0 (none) to {MAX_K} in every row.",
-            _within(inputs["shortlist"], 0, MAX_K),
-        ),
-        (
-            f"open_at_minute must be from 0 (where Monday begins) to {last_minute}, or -1 for any "
-            "time.",
-            _within(inputs["open_at_minute"], -1, last_minute),
-        ),
-        (
-            "latitude_degrees must be from -90 to 90.",
-            _within(inputs["latitude_degrees"], -90, 90),
-        ),
-        (
-            "longitude_degrees must be from -180 to 180.",
-            _within(inputs["longitude_degrees"], -180, 180),
-        ),
-        (
-            "within_km must be 0 (anywhere) or a distance over it.",
-            _within(inputs["within_km"], 0, _GREAT),
-        ),
-        (
-            f"min_stars must be from 0 to {MAX_STARS:.0f}.",
-            _within(inputs["min_stars"], 0, MAX_STARS),
-        ),
-        (weights, _within(inputs["retrieval_weight"], 0, _GREAT)),
-        (weights, _within(inputs["rating_weight"], 0, _GREAT)),
-        (weights, both > 0),
-    ]
-    with tf.control_dependencies([_check(rules)]):
-        return {key: one_row_each(value, batch) for key, value in inputs.items()}
+    rows = {key: one_row_each(value, batch) for key, value in inputs.items()}
+    numbers = {key: value for key, value in rows.items() if key in _LIMITS}
+    numbers[_BOTH_WEIGHTS] = rows["retrieval_weight"] + rows["rating_weight"]
+    kept = _check(numbers)
+    return {key: kept.get(key, value) for key, value in rows.items()}
 
 
 def checked_k(k: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
     """Returns k for every row, once it is known to be in range."""
-    with tf.control_dependencies([_check([_k_rule(k)])]):
-        return one_row_each(k, batch)
+    return _check({"k": one_row_each(k, batch)})["k"]
 
 
 def one_row_each(values: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
@@ -140,27 +109,56 @@ def traced(function: Callable, required: Mapping, optional: Mapping):
     return tf.function(call, input_signature=specs, autograph=False)
 
 
-# A rule in words, and whether each value keeps it: a bool tensor of rank 1.
-_Rule = tuple[str, tf.Tensor]
+# The sum of the two weights, which is looked at like an input.
+_BOTH_WEIGHTS = "both weights"
+_WEIGHTS_RULE = "retrieval_weight and rating_weight must be finite, not below 0, and not both 0."
+_LAST_MINUTE = filters.WEEK_MINUTES - 1
+# By input, the least and the greatest value, and the rule in words.
+_LIMITS = {
+    "k": (1, MAX_K, f"k must be from 1 to {MAX_K} in every row."),
+    "shortlist": (0, MAX_K, f"shortlist must be from 0 (none) to {MAX_K} in every row."),
+    "open_at_minute": (
+        -1,
+        _LAST_MINUTE,
+        f"open_at_minute must be from 0 (where Monday begins) to {_LAST_MINUTE}, or -1 for any "
+        "time.",
+    ),
+    "latitude_degrees": (-90, 90, "latitude_degrees must be from -90 to 90."),
+    "longitude_degrees": (-180, 180, "longitude_degrees must be from -180 to 180."),
+    "within_km": (0, _GREAT, "within_km must be 0 (anywhere) or a distance over it."),
+    "min_stars": (0, MAX_STARS, f"min_stars must be from 0 to {MAX_STARS:.0f}."),
+    "retrieval_weight": (0, _GREAT, _WEIGHTS_RULE),
+    "rating_weight": (0, _GREAT, _WEIGHTS_RULE),
+    _BOTH_WEIGHTS: (np.finfo(np.float32).tiny, 2 * _GREAT, _WEIGHTS_RULE),
+}
 
 
-def _check(rules: Sequence[_Rule]) -> tf.Operation:
-    """Checks all rules at once; which of them is broken is looked for only if one is."""
+def _check(numbers: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Returns numbers as they came, once all of them are within `_LIMITS`.
+
+    Numbers of a type are looked at together, since a small graph costs by its operations; which
+    rule is broken is looked for only if one is.
+
+    Args:
+      numbers: By the names of `_LIMITS`, `[batch]` tensors.
+    """
+    stacks, verdicts = {}, {}
+    for dtype in {value.dtype: None for value in numbers.values()}:
+        keys = tuple(key for key, value in numbers.items() if value.dtype == dtype)
+        lows, highs = np.array([_LIMITS[key][:2] for key in keys], dtype.as_numpy_dtype).T
+        stacks[keys] = tf.stack([numbers[key] for key in keys])
+        # What is not a number is in no range.
+        verdicts[keys] = (stacks[keys] >= lows[:, None]) & (stacks[keys] <= highs[:, None])
 
     def complain() -> tf.Tensor:
-        for rule, kept in rules:
-            tf.debugging.Assert(tf.reduce_all(kept), [rule])
+        for keys, kept in verdicts.items():
+            for row, key in enumerate(keys):
+                tf.debugging.Assert(tf.reduce_all(kept[row]), [_LIMITS[key][2]])
         return tf.constant(False)
 
-    all_kept = tf.reduce_all(tf.concat([kept for _, kept in rules], axis=0))
-    return tf.cond(all_kept, lambda: tf.constant(True), complain).op
-
-
-def _within(values: tf.Tensor, low: float, high: float) -> tf.Tensor:
-    """Tells what is in a range; what is not a number is in none."""
-    low, high = (tf.cast(bound, values.dtype) for bound in (low, high))
-    return (values >= low) & (values <= high)
-
-
-def _k_rule(k: tf.Tensor) -> _Rule:
-    return f"k must be from 1 to {MAX_K} in every row.", _within(k, 1, MAX_K)
+    all_kept = tf.reduce_all([tf.reduce_all(kept) for kept in verdicts.values()])
+    passed: dict[str, tf.Tensor] = {}
+    with tf.control_dependencies([tf.cond(all_kept, lambda: tf.constant(True), complain).op]):
+        for keys, stack in stacks.items():
+            passed |= dict(zip(keys, tf.unstack(tf.identity(stack), len(keys)), strict=True))
+    return passed
