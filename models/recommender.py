@@ -331,7 +331,8 @@ class Recommender(tf.Module):
         return self.search.find(Request(*parts))
 
     def _find(self, request: Request) -> Found:
-        rows, scores = self._find_all(
+        """Calls the one search of the graph, whose arguments are the parts of a request."""
+        return self._find_all(
             request.kind,
             request.queries,
             request.rating_queries,
@@ -340,7 +341,6 @@ class Recommender(tf.Module):
             dict(request.filters),
             request.min_stars,
         )
-        return rows, scores
 
     def _stars(self, queries: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
         """Returns predicted stars: the inner product of the rating blocks, within the range."""
@@ -386,9 +386,9 @@ class Recommender(tf.Module):
 
     def _describe(self, business_id: tf.Tensor) -> dict:
         rows = self._business_rows.lookup(business_id)
-        # Only what was asked for is copied; an unknown id is nowhere.
+        # An unknown id is nowhere.
         known = rows < self._num_businesses
-        degrees = gather_rows(self.filters.locations_degrees, tf.where(known, rows, 0))
+        degrees = tf.gather(self.filters.locations_degrees, tf.where(known, rows, 0))
         degrees = tf.where(known[:, None], degrees, float("nan"))
         return {
             "name": tf.gather(self.names, rows),
