@@ -67,8 +67,11 @@ def _fit(data: BaselineData) -> Fitted[WithPopularity]:
     sizes = (data.num_users, data.num_businesses)
     missed = MissedShare(data)
     of_train = LowPass(data.train, *sizes, data.seed)
+    # A filter that lets everything pass gives back the visits: what was not visited would be
+    # ordered by rounding alone.
+    ranks = [rank for rank in RANKS if rank < min(sizes)] or [1]
     chosen = choose(
-        list(itertools.product(RANKS, EXPONENTS)),
+        list(itertools.product(ranks, EXPONENTS)),
         lambda choice: missed(WithPopularity(of_train.cut(*choice), data.train, data)),
         data.tuning_seconds,
     )
