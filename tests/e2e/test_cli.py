@@ -118,6 +118,7 @@ def test_unusable_reviews_stop_the_run_in_one_line(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # Four runs, where others are one.
 def test_a_killed_run_goes_on_where_it_stood(run, tmp_path, caplog):
     """Kills a run within Trainer and the next one after it; the third goes on and trusts no halves.
 
