@@ -2,14 +2,15 @@
 
 import dataclasses
 import logging
+import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from models import metrics
-from models.index_recall import Recall, recalls_against_exact
+from models.index_recall import Recall, recalls_by_score
 from models.recommender import Recommender
 from models.recommender_tables import RecommenderTables
 from models.scann_index import (
@@ -57,6 +58,37 @@ class Point:
     error: float
     microseconds: float
 
+    def reaches(self, target_recall: float) -> bool:
+        """Tells whether its recall is surely enough on queries that nothing was chosen on."""
+        return self.recall - _MARGIN * self.error >= target_recall
+
+
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """Queries and what the best there is scores.
+
+    Attributes:
+      queries: `[num_queries, dim]` float32 array, weights applied.
+      candidates: `[num_businesses, dim]` float32 array.
+      best: `[num_queries, TUNED_K]` float32 array of scores, best first.
+    """
+
+    queries: np.ndarray
+    candidates: np.ndarray
+    best: np.ndarray
+
+    @classmethod
+    def of(cls, tables: RecommenderTables, queries: np.ndarray) -> "Truth":
+        """Searches exactly."""
+        candidates = tables.candidate_embeddings[:-1]
+        rows = metrics.top_k(queries, candidates, TUNED_K)
+        return cls(queries, candidates, _score(queries, candidates[rows]))
+
+    def recalls(self, rows: np.ndarray) -> np.ndarray:
+        """Holds `[num_queries, TUNED_K]` rows, -1 for none, against it; `[num_queries]` float64."""
+        scores = np.where(rows < 0, -np.inf, _score(self.queries, self.candidates[rows]))
+        return recalls_by_score(scores, self.best)
+
 
 @dataclasses.dataclass(frozen=True)
 class Tuned:
@@ -88,8 +120,9 @@ class Tuned:
         if self.index is None or effort is None:
             return np.ones(len(queries))
         weighted = queries * tables.score_weights
+        truth = Truth.of(tables, weighted)
         found, _ = _timed(self.index, effort, weighted)
-        return recalls_against_exact(found, _true_neighbours(tables, weighted))
+        return truth.recalls(found)
 
     def recommender(
         self, tables: RecommenderTables, encoder: tf.Module, assets_dir: str
@@ -121,17 +154,27 @@ def rebuild(path: str, tables: RecommenderTables) -> Tuned | None:
     """
     if not tf.saved_model.contains_saved_model(path) or len(tables.business_ids) < MIN_BUSINESSES:
         return None
-    search = tf.saved_model.load(path).search
-    if not hasattr(search, "efforts"):
+    earlier = tf.saved_model.load(path)
+    if not hasattr(earlier.search, "efforts"):
         return None
+    # As many partitions to a root of the catalogue as before, and the same share of them searched.
+    growth = (len(tables.business_ids) / (earlier.business_ids.shape[0] - 1)) ** 0.5
+    num_leaves = max(1, round(growth * int(earlier.search.num_leaves.numpy())))
     efforts = {
-        kind: Effort(*map(int, told)) if told[0] else None
-        for kind, told in zip(KINDS, search.efforts.numpy(), strict=True)
+        kind: Effort(min(num_leaves, math.ceil(growth * told[0])), int(told[1]))
+        if told[0]
+        else None
+        for kind, told in zip(KINDS, earlier.search.efforts.numpy(), strict=True)
     }
-    return Tuned(ScannIndex(tables, int(search.num_leaves.numpy())), efforts, (), 0.0)
+    return Tuned(ScannIndex(tables, num_leaves), efforts, (), 0.0)
 
 
-def tune(tables: RecommenderTables, queries: np.ndarray, target_recall: float) -> Tuned:
+def tune(
+    tables: RecommenderTables,
+    queries: np.ndarray,
+    target_recall: float,
+    indexes: Iterable[ScannIndex] | None = None,
+) -> Tuned:
     """Chooses a partition by requests of the usual kind, then an effort for each kind.
 
     Args:
@@ -139,24 +182,25 @@ def tune(tables: RecommenderTables, queries: np.ndarray, target_recall: float) -
       queries: `[num_queries, dim]` float32 array of real query embeddings, without weights. What
         is reported of the index is to be measured on others.
       target_recall: Share of the true `TUNED_K` neighbours to be found.
+      indexes: To choose from; by default, ones of several partitions are built.
     """
     num_businesses = len(tables.business_ids)
     if num_businesses < MIN_BUSINESSES or not len(queries):
         _LOG.info("exact search: %d businesses are too few for an index", num_businesses)
         return Tuned(None, {}, (), 0.0)
-    asked = query_sets(tables, queries)
-    truths = {kind: [_true_neighbours(tables, q) for q in sets] for kind, sets in asked.items()}
-    exact_microseconds = _exact_microseconds(tables, asked[PLAIN][0])
+    asked = {
+        kind: [Truth.of(tables, weighted) for weighted in sets]
+        for kind, sets in query_sets(tables, queries).items()
+    }
+    exact_microseconds = _exact_microseconds(asked[PLAIN][0])
 
     def curve(index: ScannIndex, kind: int) -> list[Point]:
-        points = measure(index, kind, asked[kind], truths[kind])
+        points = measure(index, kind, asked[kind], target_recall)
         return [point for point in points if point.microseconds < exact_microseconds]
 
     best: tuple[ScannIndex, Point] | None = None
     points = []
-    for share in _LEAVES:
-        num_leaves = max(1, min(num_businesses // 16, round(share * num_businesses**0.5)))
-        index = ScannIndex(tables, num_leaves)
+    for index in _partitions(tables) if indexes is None else indexes:
         points += (measured := curve(index, PLAIN))
         cheapest = _cheapest(measured, target_recall)
         if cheapest and (best is None or cheapest.microseconds < best[1].microseconds):
@@ -171,6 +215,14 @@ def tune(tables: RecommenderTables, queries: np.ndarray, target_recall: float) -
         found = _cheapest(measured, target_recall)
         efforts[kind] = found.effort if found else None
     return Tuned(index, efforts, points, exact_microseconds)
+
+
+def _partitions(tables: RecommenderTables) -> Iterator[ScannIndex]:
+    """Builds indexes of few to many partitions, one at a time."""
+    num_businesses = len(tables.business_ids)
+    for share in _LEAVES:
+        num_leaves = max(1, min(num_businesses // 16, round(share * num_businesses**0.5)))
+        yield ScannIndex(tables, num_leaves)
 
 
 def query_sets(tables: RecommenderTables, queries: np.ndarray) -> dict[int, list[np.ndarray]]:
@@ -204,29 +256,33 @@ def query_sets(tables: RecommenderTables, queries: np.ndarray) -> dict[int, list
 
 
 def measure(
-    index: ScannIndex, kind: int, sets: Sequence[np.ndarray], truths: Sequence[np.ndarray]
+    index: ScannIndex, kind: int, sets: Sequence[Truth], target_recall: float
 ) -> Iterator[Point]:
-    """Measures the curve of one kind of request, and stops where more effort finds no more.
+    """Measures the curve of one kind of request, from the least effort on.
+
+    It ends one step beyond the target: who looks into still more partitions only pays more, and
+    that is where nearly all the time of a tuning would go.
 
     Args:
       index: The index.
       kind: Kind of request.
-      sets: Sets of `[num_queries, dim]` weighted queries.
-      truths: By set, `[num_queries, TUNED_K]` rows of the true neighbours.
+      sets: Sets of queries with what is to be found.
+      target_recall: What is to be found of them.
     """
+    enough = False
     for share in _SEARCHED:
-        leaves = max(1, round(share * index.num_leaves))
+        is_last, leaves = enough, max(1, round(share * index.num_leaves))
         reached = 0.0
         for reordered in _REORDERED:
             effort = Effort(leaves, reordered)
             recalls, seconds = [], 0.0
-            for queries, truth in zip(sets, truths, strict=True):
-                found, spent = _timed(index, effort, queries)
-                recalls.append(recalls_against_exact(found, truth))
+            for truth in sets:
+                found, spent = _timed(index, effort, truth.queries)
+                recalls.append(truth.recalls(found))
                 seconds += spent
             worst = min(map(Recall.of, recalls), key=lambda recall: recall.mean)
-            num_queries = sum(map(len, sets))
-            yield Point(
+            num_queries = sum(len(truth.queries) for truth in sets)
+            point = Point(
                 kind=kind,
                 num_leaves=index.num_leaves,
                 effort=effort,
@@ -234,34 +290,39 @@ def measure(
                 error=worst.error,
                 microseconds=1e6 * seconds / num_queries,
             )
+            yield point
+            enough |= point.reaches(target_recall)
             if worst.mean <= reached + 1e-4:
                 break
             reached = worst.mean
+        if is_last:
+            return
 
 
 def _cheapest(points: Sequence[Point], target_recall: float) -> Point | None:
-    good = [p for p in points if p.recall - _MARGIN * p.error >= target_recall]
+    good = [point for point in points if point.reaches(target_recall)]
     return min(good, key=lambda point: point.microseconds, default=None)
 
 
-def _true_neighbours(tables: RecommenderTables, queries: np.ndarray) -> np.ndarray:
-    return metrics.top_k(queries, tables.candidate_embeddings[:-1], TUNED_K)
+def _score(queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """Computes `[num_queries, k]` scores of `[num_queries, k, dim]` candidates."""
+    return np.einsum("nd,nkd->nk", queries, candidates)
 
 
 def _timed(index: ScannIndex, effort: Effort, queries: np.ndarray) -> tuple[np.ndarray, float]:
-    """Searches in batches; returns all rows and the CPU seconds that it took."""
+    """Searches in batches; returns what `ScannIndex.find` does, and the CPU seconds it took."""
     batches = [
         index.queries(queries[start : start + _BATCH]) for start in range(0, len(queries), _BATCH)
     ]
     begin = time.process_time()
     found = [index.find(batch, TUNED_K, effort) for batch in batches]
     seconds = time.process_time() - begin
-    return np.concatenate([rows.numpy() for rows in found]), seconds
+    return np.concatenate(found), seconds
 
 
-def _exact_microseconds(tables: RecommenderTables, queries: np.ndarray) -> float:
+def _exact_microseconds(truth: Truth) -> float:
     """Times what an export's exact search does, a query of some batches, at its best."""
-    candidates = tf.constant(tables.candidate_embeddings[:-1])
+    queries, candidates = truth.queries, tf.constant(truth.candidates)
     seconds = []
     for start in range(0, min(len(queries), 4 * _BATCH), _BATCH):
         batch = tf.constant(queries[start : start + _BATCH])

@@ -78,7 +78,7 @@ class ScannIndex:
         """Brings `[num_queries, dim]` weighted queries to the index's columns and scales."""
         return tf.constant(queries[:, self.columns] * self.query_scales, tf.float32)
 
-    def find(self, queries: tf.Tensor, k: int, effort: Effort) -> tf.Tensor:
+    def find(self, queries: tf.Tensor, k: int, effort: Effort) -> np.ndarray:
         """Searches at once, outside any export.
 
         Args:
@@ -87,7 +87,7 @@ class ScannIndex:
           effort: How hard to try.
 
         Returns:
-          `[num_queries, k]` int32 tensor of rows.
+          `[num_queries, k]` int32 array of rows, -1 where the partitions hold too few.
         """
         found = self._searcher.search_batched(
             queries,
@@ -95,7 +95,9 @@ class ScannIndex:
             pre_reorder_num_neighbors=max(k, effort.num_reordering),
             leaves_to_search=effort.num_leaves_to_search,
         )
-        return found.indices
+        rows = np.where(np.isnan(found.distances), -1, found.indices)
+        # ScaNN's lists are narrower where nobody's are full.
+        return np.pad(rows, [(0, 0), (0, k - rows.shape[1])], constant_values=-1)
 
 
 def _block_scales(tables: RecommenderTables, candidates: np.ndarray) -> np.ndarray:

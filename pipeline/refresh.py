@@ -17,10 +17,13 @@ from models.index_tuning import Tuned
 from models.places import read_places
 from models.query_encoder import USER_COVARIATES
 from models.recommender_tables import RecommenderTables
+from models.tables import IdIndex
 from serving.loader import find_version
 
 # Queries that an index is held against exact search by, half of them to tune it if need be.
 _NUM_QUERIES = 2_000
+# Businesses that are read at once.
+_READ_ROWS = 4_096
 
 _LOG = logging.getLogger("t2rec")
 
@@ -119,7 +122,8 @@ def _refresh_businesses(
         with open(path, "wb") as file:
             for chunk in tfrecords.encode_table(table.rows):
                 file.write(chunk)
-        examples = np.array(list(tf.data.TFRecordDataset(path).as_numpy_iterator()), object)
+        batches = tf.data.TFRecordDataset(path).batch(_READ_ROWS).as_numpy_iterator()
+        examples = np.concatenate([np.zeros(0, object), *batches])
         places = read_places([path])
     return refresh.refresh_businesses(exported, ids, examples, places)
 
@@ -148,7 +152,7 @@ def _count(
     before: np.ndarray,
 ) -> None:
     """Notes what a table changes."""
-    known = np.isin(now, before).sum()
+    known = np.count_nonzero(IdIndex(before).rows(now) >= 0)
     counts |= {
         kind: len(now),
         f"new {kind}": int(len(now) - known),
@@ -169,7 +173,7 @@ def _draw_queries(tables_: RecommenderTables) -> np.ndarray:
 def _index(
     tables_: RecommenderTables, queries: np.ndarray, scann_path: str, target_recall: float
 ) -> tuple[Tuned, np.ndarray]:
-    """Builds the index with the settings of before; tunes it anew only if it falls short."""
+    """Builds the index with the settings of before; tries harder only if it falls short."""
     choosing, reporting = queries[::2], queries[1::2]
     if len(reporting) == 0:
         reporting = choosing
@@ -178,6 +182,7 @@ def _index(
         recalls = tuned.recalls(tables_, reporting)
         if recalls.mean() >= target_recall:
             return tuned, recalls
-        _LOG.info("the index falls short with its earlier settings: tuning it anew")
-    tuned = index_tuning.tune(tables_, choosing, target_recall)
+        _LOG.info("the index falls short with its earlier settings: choosing how hard to search")
+    indexes = [tuned.index] if tuned and tuned.index else None
+    tuned = index_tuning.tune(tables_, choosing, target_recall, indexes)
     return tuned, tuned.recalls(tables_, reporting)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from models import filters
 from models.recommender_tables import RecommenderTables
+from models.tables import IdIndex
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Filters:
         }
         mask = np.zeros(len(tables.business_ids), bool)
         mask[filters.Filters(tables.places).rows(one).numpy()] = True
-        mask[np.isin(tables.business_ids, [i.encode() for i in self.excluded])] = False
+        excluded = IdIndex(tables.business_ids).rows([i.encode() for i in self.excluded])
+        mask[excluded[excluded >= 0]] = False
         return mask
 
 

@@ -16,7 +16,7 @@ from tfx.utils import io_utils, path_utils
 
 from components import examples, export_lists
 from models import export, features
-from models.index_recall import Recall, recalls_against_exact
+from models.index_recall import Recall, recalls_by_score
 from models.index_tuning import Tuned, tune
 from models.recommender_tables import RecommenderTables
 from models.scann_index import TUNED_K
@@ -62,7 +62,7 @@ class Executor(base_executor.BaseExecutor):
             export.save(tuned.recommender(tables, encoder, assets), scann_path)
         exact, exact_seconds = _answers(exact_path, tables.user_ids[reporting])
         approximate, scann_seconds = _answers(scann_path, tables.user_ids[reporting])
-        recall = Recall.of(recalls_against_exact(approximate, exact))
+        recall = Recall.of(recalls_by_score(approximate, exact))
         measured = {
             "recall@10": recall.mean,
             "recall@10_standard_error": recall.error,
@@ -116,10 +116,10 @@ def _answers(path: str, users: np.ndarray) -> tuple[np.ndarray, float]:
     """Asks an export for everyone's list.
 
     Returns:
-      `[num_users, 10]` business ids and the seconds that the calls took after the first.
+      `[num_users, 10]` scores and the seconds that the calls took after the first.
     """
     ask = export_lists.load(path, TUNED_K)
     ask(users[: export_lists.BATCH])
     begin = time.perf_counter()
     lists = ask(users)
-    return lists, time.perf_counter() - begin
+    return lists.scores, time.perf_counter() - begin

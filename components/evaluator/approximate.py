@@ -31,7 +31,7 @@ def scores_of_both(
         model.queries(users), model.candidates, _K, protocol.seen.take(np.arange(len(users)))
     )
     ask = export_lists.load(path, _K, exclude_seen=True)
-    ids = ask(user_ids[users])[:, : exact.shape[1]]
+    ids = ask(user_ids[users]).business_ids[:, : exact.shape[1]]
     rows = IdIndex(model.tables.business_ids).rows(ids.ravel()).reshape(ids.shape)
     return tuple(-np.sort(-_score(model, users, lists), axis=1) for lists in (rows, exact))  # type: ignore[return-value]
 

@@ -1,16 +1,23 @@
 import numpy as np
 import pytest
 
-from models.index_recall import Recall, recall_against_exact, recalls_against_exact
+from models.index_recall import Recall, recall_against_exact, recalls_by_score
 
 
 def test_recall_by_hand():
     # Two of three, in any order, and none of three.
     found = np.array([[4, 9, 1], [7, 8, 9]])
     truth = np.array([[1, 2, 4], [1, 2, 3]])
-    assert recalls_against_exact(found, truth).tolist() == pytest.approx([2 / 3, 0])
     assert recall_against_exact(found, truth) == pytest.approx(2 / 6)
     assert recall_against_exact(found, found) == 1.0
+
+
+def test_recall_by_score_by_hand():
+    exact = np.array([[9.0, 8.0, 7.0], [5.0, 5.0, 5.0], [-1.0, -2.0, -3.0]])
+    # One missed; another of those that tie; two that are nothing.
+    found = np.array([[9.0, 7.0, 6.9], [5.0, 5.0, 5.0], [-1.0, -np.inf, -np.inf]])
+    assert recalls_by_score(found, exact).tolist() == pytest.approx([2 / 3, 1.0, 1 / 3])
+    assert recalls_by_score(found - np.array([[0], [1e-5], [0]]), exact)[1] == 1.0
 
 
 def test_an_estimate_has_a_standard_error():

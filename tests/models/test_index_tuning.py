@@ -7,7 +7,7 @@ import pytest
 
 from models import metrics
 from models.index_recall import recall_against_exact
-from models.index_tuning import Point, measure, query_sets, tune
+from models.index_tuning import Point, Truth, measure, query_sets, tune
 from models.places import Places
 from models.recommender_tables import RecommenderTables
 from models.scann_index import MIN_BUSINESSES, Effort, ScannIndex
@@ -71,7 +71,7 @@ class TestTune:
             if effort is None:
                 continue  # Answered exactly.
             for weighted in asked[kind]:
-                found = tuned.index.find(tuned.index.queries(weighted), 10, effort).numpy()
+                found = tuned.index.find(tuned.index.queries(weighted), 10, effort)
                 truth = metrics.top_k(weighted, large.candidate_embeddings[:-1], 10)
                 # Three standard errors of 300 recalls below the target.
                 assert recall_against_exact(found, truth) > 0.95, kind
@@ -135,8 +135,7 @@ class TestQuerySets:
 def test_more_effort_is_tried_only_while_it_helps(large, queries):
     index = ScannIndex(large, num_leaves=100)
     asked = queries[:100] * large.score_weights
-    truth = metrics.top_k(asked, large.candidate_embeddings[:-1], 10)
-    points: list[Point] = list(measure(index, PLAIN, [asked], [truth]))
+    points: list[Point] = list(measure(index, PLAIN, [Truth.of(large, asked)], 1.01))
     assert points[-1].effort.num_leaves_to_search == 100
     assert points[-1].recall > 0.99
     by_leaves: dict[int, list[Point]] = {}
@@ -146,3 +145,32 @@ def test_more_effort_is_tried_only_while_it_helps(large, queries):
         recalls = [point.recall for point in of_leaves]
         assert all(b > a for a, b in zip(recalls[:-2], recalls[1:-1], strict=True))
     assert Effort(1, 20) == points[0].effort
+
+
+def test_a_curve_ends_one_step_beyond_the_target(large, queries):
+    index = ScannIndex(large, num_leaves=100)
+    asked = queries[:100] * large.score_weights
+    points = list(measure(index, PLAIN, [Truth.of(large, asked)], 0.7))
+    good = [p.effort.num_leaves_to_search for p in points if p.reaches(0.7)]
+    tried = sorted({p.effort.num_leaves_to_search for p in points})
+    assert min(good) == tried[-2]
+    assert tried[-1] < 100
+
+
+def test_given_indexes_are_the_only_ones_tried(large, queries):
+    index = ScannIndex(large, num_leaves=150)
+    found = tune(large, queries[:200], 0.9, [index])
+    assert found.index is index
+    assert {point.num_leaves for point in found.curve} == {150}
+
+
+def test_any_of_those_that_tie_is_right(large, queries):
+    """Every business has fifty twins, so that exact lists hold ten of fifty by chance."""
+    rows = np.append(np.tile(np.arange(600), 50), -1)
+    twins = dataclasses.replace(large, candidate_embeddings=large.candidate_embeddings[rows])
+    truth = Truth.of(twins, queries[:100] * twins.score_weights)
+    assert np.ptp(truth.best, axis=1).max() < 1e-5
+    index = ScannIndex(twins, num_leaves=100)
+    found = index.find(index.queries(truth.queries), 10, Effort(100, 400))
+    assert truth.recalls(found).mean() > 0.99
+    assert truth.recalls(np.full_like(found, -1)).max() == 0.0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import export
+from models import export, index_tuning
 from models.filters import DEFAULTS, Filters
 from models.index_recall import recall_against_exact
 from models.places import Places
@@ -90,8 +90,7 @@ def grown(restored, make_oracle):
 
 
 @pytest.fixture(scope="module")
-def reply(restored, grown, ask_fresh_process, tmp_path_factory):
-    """What a fresh process answers that has imported ScaNN and nothing else of ours."""
+def scann_path(restored, grown, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scann")
     # ScaNN draws its partition anew at every build; a search of all of it does not depend on luck.
     index, effort = ScannIndex(grown.tables, num_leaves=75), Effort(75, 400)
@@ -102,7 +101,13 @@ def reply(restored, grown, ask_fresh_process, tmp_path_factory):
         lambda exact: ScannSearch(exact, index, dict.fromkeys(KINDS, effort)),
     )
     export.save(recommender, str(folder / "1"))
-    return ask_fresh_process(str(folder / "1"), _REQUESTS, imports=["scann"])
+    return str(folder / "1")
+
+
+@pytest.fixture(scope="module")
+def reply(scann_path, ask_fresh_process):
+    """What a fresh process answers that has imported ScaNN and nothing else of ours."""
+    return ask_fresh_process(scann_path, _REQUESTS, imports=["scann"])
 
 
 def _places(lists):
@@ -362,7 +367,7 @@ class TestIndex:
         rng = np.random.default_rng(5)
         for weights in ((1.0, 0.0), (1.0, 3.0), (0.0, 1.0)):
             queries = rng.normal(size=(30, 12)).astype(np.float32) * tables.spread(*weights)
-            found = index.find(index.queries(queries), 10, Effort(20, 1_200)).numpy()
+            found = index.find(index.queries(queries), 10, Effort(20, 1_200))
             expected = np.argsort(-queries @ candidates[:-1].T, axis=1)[:, :10]
             np.testing.assert_array_equal(found, expected)
 
@@ -372,3 +377,16 @@ class TestIndex:
         index = ScannIndex(_Tables(candidates, retrieval_dim=4), num_leaves=20)
         assert index.columns.tolist() == [0, 1, 2, 3]
         assert index.query_scales.tolist() == [1.0] * 4
+
+    @pytest.mark.parametrize("times, num_leaves", [(1, 75), (4, 150)])
+    def test_it_is_rebuilt_in_proportion(self, scann_path, grown, times, num_leaves):
+        """For four times the businesses, twice the partitions, and as large a share searched."""
+        tables = grown.tables
+        rows = np.tile(np.arange(_NUM_BUSINESSES), times)
+        candidates = tables.candidate_embeddings[np.append(rows, -1)]
+        grown_tables = dataclasses.replace(
+            tables, business_ids=tables.business_ids[rows], candidate_embeddings=candidates
+        )
+        rebuilt = index_tuning.rebuild(scann_path, grown_tables)
+        assert rebuilt.index.num_leaves == num_leaves
+        assert rebuilt.efforts == dict.fromkeys(KINDS, Effort(num_leaves, 400))
