@@ -111,6 +111,8 @@ class RatingLoop(TrainingLoop):
         """Prepares a run over the ratings."""
         count = len(data.interactions)
         epochs = min(options.rating_epochs, max(1.0, options.max_rating_examples / count))
+        if data.interactions.rated_alike:
+            epochs = 0.0
         steps = math.ceil(epochs * count / options.rating_batch_size)
         super().__init__(model, max(options.min_steps, steps))
         self._data = data
@@ -183,7 +185,7 @@ class RatingLoop(TrainingLoop):
         ratings, options = self._data.interactions, self.model.options
         bias = self._data.sums.bias
         num_users, num_businesses = len(bias.user_bias), len(bias.business_bias)
-        if not options.factor_dim:
+        if not options.factor_dim or ratings.rated_alike:
             return Factors.none(num_users, num_businesses)
         predicted = [
             self._predict(self._batch(slice(start, start + _BLOCK_ROWS))).numpy()

@@ -162,6 +162,11 @@ class Interactions:
             np.concatenate([self.timestamps_seconds, other.timestamps_seconds]),
         )
 
+    @property
+    def rated_alike(self) -> bool:
+        """Whether all stars are the same, as of visits, purchases or plays: implicit feedback."""
+        return not len(self) or bool((self.stars == self.stars[0]).all())
+
     def ages_years(self) -> np.ndarray:
         """Returns how long before the newest each one was, a `[num_interactions]` float64 array."""
         newest = self.timestamps_seconds.max(initial=0)

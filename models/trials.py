@@ -160,6 +160,10 @@ class Fit:
             options,
         )
 
+        grids = _GRIDS[task]
+        if task == RATING and self._interactions.rated_alike:
+            _LOG.info("all training stars are the same: there is one recipe to predict them")
+            recipes, grids = recipes[-1:], {}
         if self._star.warm:
             # What was learnt before may mislead: eval decides on that, too.
             recipes = [{**recipe, _WARM: warm} for recipe in recipes for warm in (True, False)]
@@ -168,7 +172,7 @@ class Fit:
             outcome = self._recalled(task, recipe, share, look)
             return outcome.score, outcome
 
-        trials = tuning.search(recipes, _GRIDS[task], run, options.tuning_seconds, kept.clock)
+        trials = tuning.search(recipes, grids, run, options.tuning_seconds, kept.clock)
         best = trials[-1]
         outcome: _Outcome = best.result
         if outcome.error:

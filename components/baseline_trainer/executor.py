@@ -83,7 +83,12 @@ class Executor(base_executor.BaseExecutor):
         ):
             for name in options[task]:
                 started = time.monotonic()
-                found = attempt(places[name], data, limits, apply)
+                if task == "rating" and name != "global_mean" and data.fitted.rated_alike:
+                    found: Attempted | Skipped = Skipped(
+                        f"all training stars are {data.fitted.stars[0]:g}: the mean is all there is"
+                    )
+                else:
+                    found = attempt(places[name], data, limits, apply)
                 if isinstance(found, Skipped):
                     _LOG.warning("%s is left out: %s", name, found.reason)
                     skipped[task][name] = found.reason

@@ -149,9 +149,10 @@ def _rating(
     protocol = RatingEvaluation(split.test, split.known, split.labels)
     predictions = {name: model.rate(split.test) for name, model in models.items()}
     predictions |= baselines.ratings()
-    stars, undefined = split.fitted.stars, ""
-    if np.ptp(stars) == 0:
-        undefined = f"ratings, for all training stars are {stars[0]:g}: nothing to predict"
+    undefined = ""
+    if split.fitted.rated_alike:
+        stars = split.fitted.stars[0]
+        undefined = f"ratings, for all training stars are {stars:g}: nothing to predict"
     evidence = Evidence(
         protocol.measure(predictions),
         baselines.eval_losses("rating"),

@@ -134,6 +134,16 @@ class TestOddData:
         result = _train(data, options, _only("rating"))
         np.testing.assert_allclose(_predict(result, data), 4.0, atol=0.1)
 
+    def test_all_stars_equal_leave_nothing_to_choose(self):
+        """Implicit feedback: the time goes to the lists."""
+        open_ = {"taste_dim": "auto", "factor_dim": 4}
+        options = _OPTIONS.model_copy(update={"rating_learning_rate": "auto", "rating_epochs": 90})
+        result = _train(_data(stars=4.0), options, _only("rating").model_copy(update=open_))
+        (trial,) = result.choices["rating"].trials
+        assert trial["recipe"] == {"taste_dim": 0, "rating_learning_rate": 1e-3}
+        assert result.choices["rating"].num_steps == options.min_steps
+        assert result.model.factors.factor_dim == 0
+
     def test_nobody_of_eval_is_known_from_train(self):
         data = _data()
         known = (data.train.user_rows < 15) & (data.train.business_rows < 10)

@@ -103,5 +103,16 @@ def test_what_is_left_out_is_listed_and_the_rest_goes_on(train, monkeypatch):
     assert [path.name for path in (folder / "retrieval").iterdir()] == ["popularity.parquet"]
 
 
+def test_where_all_stars_are_the_same_the_mean_is_all_there_is(train, monkeypatch):
+    alike = {split: [(u, b, 4.0) for u, b, _ in rows] for split, rows in SPLITS.items()}
+    monkeypatch.setitem(globals(), "SPLITS", alike)
+    monkeypatch.setattr("models.baselines.ridge.RIDGE", pytest.fail)
+    folder = train(["ridge", "global_mean"], ["popularity"])
+    assert read_skipped(folder) == {
+        "rating": {"ridge": "all training stars are 4: the mean is all there is"},
+        "retrieval": {},
+    }
+
+
 def test_no_baselines_are_no_error(train):
     assert read_skipped(train([], [])) == {"rating": {}, "retrieval": {}}
