@@ -143,6 +143,7 @@ class ServedModel:
         # TensorFlow logs a warning for each request that a check in the graph refuses.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         import tensorflow as tf
+        from tensorflow.python.saved_model import loader_impl
         from tensorflow.python.util import deprecation
 
         self.path = path
@@ -158,10 +159,14 @@ class ServedModel:
         self._errors = tf.errors
         # Small ops cost less in the caller's own thread (-1) than handed to a pool.
         config = tf.compat.v1.ConfigProto(inter_op_parallelism_threads=-1)
+        # The graph only calls functions, which are rewritten on their own.
+        config.graph_options.rewrite_options.disable_meta_optimizer = True
         self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
         try:
             with self._session.graph.as_default(), deprecation.silence():
-                tf.compat.v1.saved_model.load(self._session, ["serve"], path)
+                loader = loader_impl.SavedModelLoader(path)
+                _rewrite_only_what_pays(loader.saved_model)
+                loader.load(self._session, ["serve"])
         except (tf.errors.OpError, OSError, ValueError) as error:
             self._session.close()
             raise InputError(
@@ -229,6 +234,31 @@ class ServedModel:
         """Frees the model; it can't be called any more."""
         self._calls = {}
         self._session.close()
+
+
+def _rewrite_only_what_pays(saved_model: Any) -> None:
+    """Tells TensorFlow which rewritings of a SavedModel's functions are worth their time.
+
+    By default it tries them all, twice, which takes five times as long as all the rest of loading.
+    Inlining and dropping idle operations do the same for a request: without them it takes a third
+    longer, with all the others no less.
+
+    Args:
+      saved_model: A `SavedModel` message, in which each call of a function says how.
+    """
+    from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
+
+    config = config_pb2.ConfigProto()
+    rewriting = config.graph_options.rewrite_options
+    rewriting.optimizers.extend(["function", "dependency"])
+    rewriting.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
+    told = config.SerializeToString()
+    for contents in saved_model.meta_graphs:
+        graph = contents.graph_def
+        for nodes in (graph.node, *(one.node_def for one in graph.library.function)):
+            for node in nodes:
+                if "config_proto" in node.attr:
+                    node.attr["config_proto"].s = told
 
 
 def _make_call(session: Any, signature: Signature) -> Callable:

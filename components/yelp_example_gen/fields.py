@@ -10,7 +10,7 @@ import warnings
 from models import features
 
 # Values: the schemas' domain of every timestamp.
-MIN_TIMESTAMP_SECONDS = 946684800  # 2000-01-01
+MIN_TIMESTAMP_SECONDS = 0  # 1970-01-01
 MAX_TIMESTAMP_SECONDS = 4102444800  # 2100-01-01
 
 CLOSED_MINUTES = -1

@@ -137,7 +137,7 @@ def _require_timestamp(record: Record) -> int:
     except ValueError as error:
         raise RecordError("date: not YYYY-MM-DD HH:MM:SS") from error
     if not fields.MIN_TIMESTAMP_SECONDS <= timestamp_seconds <= fields.MAX_TIMESTAMP_SECONDS:
-        raise RecordError("date: not between 2000 and 2100")
+        raise RecordError("date: not between 1970 and 2100")
     return timestamp_seconds
 
 
@@ -149,7 +149,7 @@ def _timestamp_in_range(text: str) -> int:
     """
     timestamp_seconds = fields.parse_timestamp(text)
     if not fields.MIN_TIMESTAMP_SECONDS <= timestamp_seconds <= fields.MAX_TIMESTAMP_SECONDS:
-        raise ValueError(f"Expected a date between 2000 and 2100; got {text!r}.")
+        raise ValueError(f"Expected a date between 1970 and 2100; got {text!r}.")
     return timestamp_seconds
 
 

@@ -7,7 +7,7 @@ from components.yelp_example_gen import fields
     ("text", "seconds"),
     [
         ("1970-01-02", 86400),
-        ("2000-01-01", fields.MIN_TIMESTAMP_SECONDS),
+        ("1970-01-01", fields.MIN_TIMESTAMP_SECONDS),
         ("2100-01-01 00:00:00", fields.MAX_TIMESTAMP_SECONDS),
         # 11,016 days from 1970 to 2000-02-29, a leap day: 30 * 365 + 7 + 59.
         ("2000-02-29 23:59:59", (30 * 365 + 7 + 59) * 86400 + 86399),
