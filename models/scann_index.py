@@ -25,6 +25,11 @@ _MAX_OVERFETCH = 20
 _MINOR_SHARE = 0.05
 
 
+# Candidates that the partition is learnt from, and the codebooks: sixteen centres of two
+# coordinates each, of which more candidates tell nothing, and cost as much as all the rest.
+_PARTITION_SAMPLE, _CODEBOOK_SAMPLE = 100_000, 20_000
+
+
 @dataclasses.dataclass(frozen=True)
 class Effort:
     """How hard a search for `TUNED_K` neighbours tries.
@@ -66,9 +71,13 @@ class ScannIndex:
             .tree(
                 num_leaves=num_leaves,
                 num_leaves_to_search=num_leaves,
-                training_sample_size=min(len(candidates), 100_000),
+                training_sample_size=min(len(candidates), _PARTITION_SAMPLE),
             )
-            .score_ah(2, anisotropic_quantization_threshold=0.2)
+            .score_ah(
+                2,
+                anisotropic_quantization_threshold=0.2,
+                training_sample_size=min(len(candidates), _CODEBOOK_SAMPLE),
+            )
             .reorder(TUNED_K)
             .build()
         )

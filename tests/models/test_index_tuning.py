@@ -171,6 +171,6 @@ def test_any_of_those_that_tie_is_right(large, queries):
     truth = Truth.of(twins, queries[:100] * twins.score_weights)
     assert np.ptp(truth.best, axis=1).max() < 1e-5
     index = ScannIndex(twins, num_leaves=100)
-    found = index.find(index.queries(truth.queries), 10, Effort(100, 400))
+    found = index.find(index.queries(truth.queries), 10, Effort(100, 2_000))
     assert truth.recalls(found).mean() > 0.99
     assert truth.recalls(np.full_like(found, -1)).max() == 0.0
