@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import math
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -154,17 +155,22 @@ def rebuild(path: str, tables: RecommenderTables) -> Tuned | None:
     """
     if not tf.saved_model.contains_saved_model(path) or len(tables.business_ids) < MIN_BUSINESSES:
         return None
-    earlier = tf.saved_model.load(path)
-    if not hasattr(earlier.search, "efforts"):
+    earlier = tf.train.load_checkpoint(os.path.join(path, "variables", "variables"))
+
+    def read(name: str) -> np.ndarray:
+        return earlier.get_tensor(f"{name}/.ATTRIBUTES/VARIABLE_VALUE")
+
+    shapes = earlier.get_variable_to_shape_map()
+    if not any(name.startswith("search/efforts/") for name in shapes):
         return None
     # As many partitions to a root of the catalogue as before, and the same share of them searched.
-    growth = (len(tables.business_ids) / (earlier.business_ids.shape[0] - 1)) ** 0.5
-    num_leaves = max(1, round(growth * int(earlier.search.num_leaves.numpy())))
+    growth = (len(tables.business_ids) / (len(read("business_ids")) - 1)) ** 0.5
+    num_leaves = max(1, round(growth * int(read("search/num_leaves"))))
     efforts = {
         kind: Effort(min(num_leaves, math.ceil(growth * told[0])), int(told[1]))
         if told[0]
         else None
-        for kind, told in zip(KINDS, earlier.search.efforts.numpy(), strict=True)
+        for kind, told in zip(KINDS, read("search/efforts"), strict=True)
     }
     return Tuned(ScannIndex(tables, num_leaves), efforts, (), 0.0)
 

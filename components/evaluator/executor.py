@@ -5,7 +5,6 @@ import logging
 import os
 from typing import Any
 
-import numpy as np
 from tfx import types
 from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_executor
