@@ -5,6 +5,7 @@ import sys
 from benchmarks import (
     batch_scoring,
     engines,
+    index_scale,
     ingest,
     newcomers,
     retrieval,
@@ -18,6 +19,7 @@ from benchmarks import (
 BENCHMARKS = {
     "batch_scoring": batch_scoring.main,
     "engines": engines.main,
+    "index_scale": index_scale.main,
     "ingest": ingest.main,
     "newcomers": newcomers.main,
     "retrieval": retrieval.main,

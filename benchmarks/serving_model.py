@@ -19,6 +19,8 @@ _DIRECTION_DIM, _RATING_DIM = 64, 8
 _NUM_CLUSTERS = 500
 _NUM_CITIES, _NUM_CATEGORIES = 50, 200
 _SEEN_A_USER = 30
+# Embeddings drawn at once: in 64 bits, ten million would take gigabytes.
+_BLOCK_ROWS = 1_000_000
 _NUM_TUNING_QUERIES, _TARGET_RECALL = 1_000, 0.99
 
 
@@ -31,7 +33,7 @@ def write(root: str, num_users: int, num_businesses: int, approximate: bool) -> 
       num_businesses: Size of the catalogue.
       approximate: Whether to search with ScaNN.
     """
-    tables = _make_tables(num_users, num_businesses)
+    tables = make_tables(num_users, num_businesses)
     name = "t2rec_scann" if approximate else "t2rec"
     with tempfile.TemporaryDirectory() as assets:
         recommender = Recommender(tables, _encoder(), assets)
@@ -45,17 +47,29 @@ def write(root: str, num_users: int, num_businesses: int, approximate: bool) -> 
         export.save(recommender, os.path.join(root, name, "1"))
 
 
-def _make_tables(num_users: int, num_businesses: int) -> RecommenderTables:
-    """Draws clustered embeddings."""
+def make_tables(num_users: int, num_businesses: int) -> RecommenderTables:
+    """Draws clustered embeddings.
+
+    Args:
+      num_users: Users, named `user-N`.
+      num_businesses: Size of the catalogue.
+    """
     rng = np.random.default_rng(5)
     centres = rng.normal(size=(_NUM_CLUSTERS, _DIRECTION_DIM))
 
     def embeddings(count: int) -> np.ndarray:
+        drawn = np.empty([count, _DIRECTION_DIM + 1 + _RATING_DIM], np.float32)
+        for start in range(0, count, _BLOCK_ROWS):
+            block = drawn[start : start + _BLOCK_ROWS]
+            block[:] = draw(len(block))
+        return drawn
+
+    def draw(count: int) -> np.ndarray:
         directions = centres[rng.integers(_NUM_CLUSTERS, size=count)]
         directions = directions + 0.7 * rng.normal(size=directions.shape)
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
         rest = rng.normal(scale=0.1, size=(count, 1 + _RATING_DIM))
-        return np.concatenate([directions, rest], axis=1).astype(np.float32)
+        return np.concatenate([directions, rest], axis=1)
 
     rows = np.repeat(np.arange(num_users), _SEEN_A_USER)
     seen = rng.integers(num_businesses, size=len(rows)).astype(np.int32)

@@ -64,10 +64,12 @@ class ScannIndex:
         self.num_leaves = num_leaves
         self.columns = np.flatnonzero((np.ptp(candidates, axis=0) > 0) & (scales > 0))
         self.query_scales = (1.0 / scales[self.columns]).astype(np.float32)
-        indexed = np.ascontiguousarray(candidates[:, self.columns] * scales[self.columns])
+        # The only copy: a catalogue of millions takes gigabytes.
+        indexed = np.take(candidates, self.columns, axis=1)
+        indexed *= scales[self.columns]
         self._searcher = (
             scann_ops
-            .builder(indexed.astype(np.float32), TUNED_K, "dot_product")
+            .builder(indexed, TUNED_K, "dot_product")
             .tree(
                 num_leaves=num_leaves,
                 num_leaves_to_search=num_leaves,
@@ -111,7 +113,9 @@ class ScannIndex:
 
 def _block_scales(tables: RecommenderTables, candidates: np.ndarray) -> np.ndarray:
     """Chooses what each coordinate is multiplied by in the index, `[dim]` float32; 0: left out."""
-    spreads = candidates.var(axis=0, dtype=np.float64)
+    # Of so many rows: variances in 64 bits take twice the memory of all of them.
+    sample = candidates[:: max(1, len(candidates) // _PARTITION_SAMPLE)]
+    spreads = sample.var(axis=0, dtype=np.float64)
     cut = tables.retrieval_dim
     scales = []
     for own, other, weight in (

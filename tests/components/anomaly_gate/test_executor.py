@@ -49,7 +49,7 @@ def test_lets_good_tables_pass(tmp_path):
     ("changed", "named"),
     [
         ({"interactions": {"stars": [1.0, 7.0]}}, "interactions.stars (all split)"),
-        ({"interactions": {"timestamp_seconds": [0, 1]}}, "interactions.timestamp_seconds"),
+        ({"interactions": {"timestamp_seconds": [-1, 1]}}, "interactions.timestamp_seconds"),
         ({"users": {"fans": [-1, 3]}}, "users.fans"),
         ({"businesses": {"latitude_degrees": [123.0]}}, "businesses.latitude_degrees"),
         ({"businesses": {"surprise": ["x"]}}, "businesses.surprise"),
