@@ -62,7 +62,8 @@ class _timed:
         wall, cpu = time.perf_counter() - self._begin[0], time.process_time() - self._begin[1]
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(
-            f"  {self._name}: {wall:.1f} s, {cpu:.1f} CPU s; {peak_mb:,.0f} MB until then", flush=True
+            f"  {self._name}: {wall:.1f} s, {cpu:.1f} CPU s; {peak_mb:,.0f} MB until then",
+            flush=True,
         )
 
 

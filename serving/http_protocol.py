@@ -19,6 +19,9 @@ from serving.errors import InvalidRequestError, RequestTooLargeError, ServingErr
 
 _MAX_HEAD_BYTES = 16 << 10
 _MAX_PIPELINED = 16
+# How long what a client still sends is read and thrown away after an answer that ends the
+# connection: closed with unread data, a connection is reset, and the answer may be lost with it.
+_LINGER_SECONDS = 1.0
 _LOGGER = logging.getLogger("t2rec")
 
 
@@ -135,6 +138,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._writable = True
         self._ended = False
+        self._failed = False
         self._reset()
 
     def _reset(self) -> None:
@@ -162,6 +166,8 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parses what came."""
+        if self._failed:
+            return
         if self._in_head:
             self._head_bytes += len(data)
         try:
@@ -315,7 +321,11 @@ class HttpConnection(asyncio.Protocol):
         )
         if last:
             self._requests.clear()
-            self._transport.close()
+            if self._failed and self._transport.can_write_eof():
+                self._transport.write_eof()
+                self._expect_within(_LINGER_SECONDS)
+            else:
+                self._transport.close()
             return
         if self._writable:
             self._expect_within(self._server.limits.idle_seconds)
@@ -324,9 +334,11 @@ class HttpConnection(asyncio.Protocol):
 
     def _fail(self, error: ServingError) -> None:
         """Answers what can't be parsed, and ends the connection."""
-        if not self._task and not self._transport.is_closing():
+        self._failed = True
+        if self._task or self._transport.is_closing():
+            self._transport.close()
+        else:
             self._respond(self._server.write_error(error), keep_alive=False)
-        self._transport.close()
 
     def _expect_within(self, seconds: float) -> None:
         self._stop_timer()

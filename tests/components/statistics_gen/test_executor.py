@@ -54,7 +54,7 @@ def describe(tmp_path, write):
         ({"stars": None}, {"stars"}),
         ({"stars": [4]}, {"stars"}),
         ({"stars": [6.0]}, {"stars"}),
-        ({"timestamp_seconds": [0]}, {"timestamp_seconds"}),
+        ({"timestamp_seconds": [-1]}, {"timestamp_seconds"}),
         ({"surprise": [b"x"]}, {"surprise"}),
     ],
 )
