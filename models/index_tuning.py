@@ -208,7 +208,7 @@ def tune(
     points = []
     for index in _partitions(tables) if indexes is None else indexes:
         points += (measured := curve(index, PLAIN))
-        cheapest = _cheapest(measured, target_recall)
+        cheapest = cheapest_point(measured, target_recall)
         if cheapest and (best is None or cheapest.microseconds < best[1].microseconds):
             best = index, cheapest
     if best is None:
@@ -218,7 +218,7 @@ def tune(
     efforts: dict[int, Effort | None] = {PLAIN: cheapest.effort}
     for kind in (WEIGHTED, NEIGHBOURS):
         points += (measured := curve(index, kind))
-        found = _cheapest(measured, target_recall)
+        found = cheapest_point(measured, target_recall)
         efforts[kind] = found.effort if found else None
     return Tuned(index, efforts, points, exact_microseconds)
 
@@ -305,7 +305,13 @@ def measure(
             return
 
 
-def _cheapest(points: Sequence[Point], target_recall: float) -> Point | None:
+def cheapest_point(points: Sequence[Point], target_recall: float) -> Point | None:
+    """Returns the fastest search whose recall is surely enough, None if there is none.
+
+    Args:
+      points: What was measured.
+      target_recall: Share of the true neighbours to be found.
+    """
     good = [point for point in points if point.reaches(target_recall)]
     return min(good, key=lambda point: point.microseconds, default=None)
 
