@@ -69,7 +69,7 @@ def _recalls(
     candidates = model.embed_candidates()
     seen = fitted.histories(size).take(chosen)
     queries = model.embed_queries(candidates, chosen, seen)
-    block = slice(0, model.options.retrieval_block_dim)
+    block = slice(0, model.retrieval_block_dim)
     ranked = metrics.top_k(queries[:, block], candidates[:, block], _K, seen)
     relevant = test.histories(size).take(chosen)
     return metrics.recall_at(metrics.hits(ranked, relevant), relevant.lengths(), _K)

@@ -59,6 +59,9 @@ def build_tables(
         factor_ridge=model.factors.ridge,
         factor_weight=model.factors.weight,
         places=places,
+        low_pass_dim=model.low_pass.dim,
+        low_pass_weight=model.low_pass.weight,
+        low_pass_history_weights=model.low_pass.history_weights,
     )
 
 
@@ -198,6 +201,9 @@ def _read(loaded: Any, path: str) -> tuple[RecommenderTables, Any]:
                 opening_minutes=loaded.filters.opening_minutes.numpy(),
                 closing_minutes=loaded.filters.closing_minutes.numpy(),
             ),
+            low_pass_dim=int(loaded.low_pass_dim.numpy()),
+            low_pass_weight=float(loaded.low_pass_weight.numpy()),
+            low_pass_history_weights=loaded.low_pass_history_weights.numpy(),
         ),
         loaded.encoder,
     )

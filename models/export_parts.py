@@ -25,6 +25,9 @@ _HOLD = {
     "mean_stars": "mean training rating",
     "default_weights": "what the blocks count by default",
     "rating_dim": "width of the rating block",
+    "low_pass_dim": "coordinates of the low-pass block",
+    "low_pass_weight": "what the low-pass block counts",
+    "low_pass_history_weights": "by business what it counts in a history of the low-pass block",
     "factor_ridge": "penalties of factors",
     "factor_weight": "what factors count",
 }

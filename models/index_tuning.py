@@ -253,7 +253,7 @@ def query_sets(tables: RecommenderTables, queries: np.ndarray) -> dict[int, list
         weighted += [tables.spread(1.0, share * spreads[0] / spreads[1]) for share in _MIXTURES]
     rows = np.random.default_rng(0).integers(len(candidates), size=len(queries))
     directions = np.zeros_like(queries)
-    directions[:, : cut - 1] = candidates[rows, : cut - 1]
+    directions[:, : tables.direction_dim] = candidates[rows, : tables.direction_dim]
     return {
         PLAIN: [queries * tables.score_weights],
         WEIGHTED: [queries * weights for weights in weighted],

@@ -1,6 +1,8 @@
 """Looks at the eval split: what training and tuning choose by."""
 
+import copy
 import dataclasses
+import math
 
 import numpy as np
 
@@ -54,7 +56,16 @@ class EvalSplit:
             users = np.sort(rng.choice(users, max_users, replace=False))
         self._users = users
         self._relevant = relevant.take(users)
-        self._seen = train_set.histories(num_users).take(users)
+        # What the users whose lists are ranked visited in training, as rows of businesses.
+        self.seen = train_set.histories(num_users).take(users)
+
+    def thinned(self, max_users: int) -> "EvalSplit":
+        """Returns the same with the lists of at most so many users."""
+        thinned = copy.copy(self)
+        some = np.arange(0, len(self._users), max(1, math.ceil(len(self._users) / max_users)))
+        thinned._users = self._users[some]
+        thinned._relevant, thinned.seen = self._relevant.take(some), self.seen.take(some)
+        return thinned
 
     def predict(self, model: TwoTowerModel) -> np.ndarray:
         """Returns the `[num_ratings]` predicted stars, not clipped."""
@@ -76,12 +87,22 @@ class EvalSplit:
 
     def rank(self, model: TwoTowerModel) -> tuple[float, dict[str, float]]:
         """Returns the NDCG@20, which is steadier than the recall, and the metrics."""
-        candidates = model.embed_candidates()
-        block = model.options.retrieval_block_dim
-        queries = model.embed_queries(candidates, self._users)[:, :block]
-        ranked = metrics.top_k(queries, candidates[:, :block], 20, self._seen)
-        hit = metrics.hits(ranked, self._relevant)
+        hits = self._hits(*self.embed(model))
         count = self._relevant.lengths()
-        ndcg = float(metrics.ndcg_at(hit, count, 20).mean())
-        recall = float(metrics.recall_at(hit, count, 20).mean())
+        ndcg = float(metrics.ndcg_at(hits, count, 20).mean())
+        recall = float(metrics.recall_at(hits, count, 20).mean())
         return ndcg, {"recall@20": recall, "ndcg@20": ndcg}
+
+    def embed(self, model: TwoTowerModel) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the retrieval blocks of the users whose lists are ranked and of the catalogue."""
+        candidates = model.embed_candidates()
+        block = model.retrieval_block_dim
+        queries = model.embed_queries(candidates, self._users)
+        return queries[:, :block], candidates[:, :block]
+
+    def ndcgs(self, queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        """Returns the `[num_users]` NDCG@20 of lists ranked by inner products."""
+        return metrics.ndcg_at(self._hits(queries, candidates), self._relevant.lengths(), 20)
+
+    def _hits(self, queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        return metrics.hits(metrics.top_k(queries, candidates, 20, self.seen), self._relevant)

@@ -74,6 +74,9 @@ class ModelOptions(Options):
     Attributes:
       objective: What the two tasks weigh.
       embedding_dim: Coordinates of the retrieval direction; the block has one more.
+      low_pass_dim: Coordinates in closed form that stand beside the retrieval direction; 0 for
+        none. What they weigh is chosen on eval, and for `auto` whether they help: see
+        `models.low_pass`.
       rating_dim: Interaction coordinates of the rating block; the block has two more.
       taste_dim: Coordinates of who visited what that ratings are summed along; those of the tags
         are twice as many; 0 for none of either.
@@ -96,6 +99,7 @@ class ModelOptions(Options):
 
     objective: Objective = Objective()
     embedding_dim: Count | Auto = "auto"
+    low_pass_dim: Natural | Auto = "auto"
     rating_dim: Count | Auto = "auto"
     taste_dim: Natural | Auto = "auto"
     factor_dim: Natural = 16
@@ -112,7 +116,7 @@ class ModelOptions(Options):
 
     @property
     def retrieval_block_dim(self) -> int:
-        """Coordinates of the retrieval block: the direction and one for popularity."""
+        """Coordinates that the retrieval towers make: the direction and one for popularity."""
         return int(self.embedding_dim) + 1
 
     @property

@@ -15,6 +15,7 @@ import tensorflow as tf
 from models import features, filters
 from models.errors import InputError
 from models.factors import fold_in
+from models.low_pass import pass_histories
 from models.query_encoder import USER_COVARIATES
 from models.recommender_tables import RecommenderTables
 from models.search import (
@@ -70,8 +71,7 @@ class Recommender(tf.Module):
         self._defaults = dict(self.optional_inputs)
         self._num_users = len(tables.user_ids)
         self._num_businesses = len(tables.business_ids)
-        # The retrieval block is a direction and one coordinate for popularity.
-        self._direction_dim = tables.retrieval_dim - 1
+        self._direction_dim = tables.direction_dim
         self._user_rows = _id_table(tables.user_ids, os.path.join(assets_dir, "user_ids.txt"))
         self._business_rows = _id_table(
             tables.business_ids, os.path.join(assets_dir, "business_ids.txt")
@@ -103,6 +103,13 @@ class Recommender(tf.Module):
         self.rating_dim = tf.Variable(tables.rating_dim, trainable=False, name="rating_dim")
         self.history_weights = tf.Variable(
             tables.history_weights, trainable=False, name="history_weights"
+        )
+        self.low_pass_dim = tf.Variable(tables.low_pass_dim, trainable=False, name="low_pass_dim")
+        self.low_pass_weight = tf.Variable(
+            tables.low_pass_weight, trainable=False, dtype=tf.float32, name="low_pass_weight"
+        )
+        self.low_pass_history_weights = tf.Variable(
+            tables.low_pass_history_weights, trainable=False, name="low_pass_history_weights"
         )
         self.factor_ridge = tf.Variable(tables.factor_ridge, trainable=False, name="factor_ridge")
         self.factor_weight = tf.Variable(
@@ -199,16 +206,18 @@ class Recommender(tf.Module):
         known = given & (rows < self._num_businesses)
         history = tf.ragged.boolean_mask(rows, known)
         visited = history.values
+        candidates = gather_rows(self.candidate_embeddings, visited)
         queries = self.encoder.encode(
             covariates,
             sums,
             # What training learnt under a user's id is nobody else's.
             tf.zeros([batch, self._direction_dim]),
-            gather_rows(self.candidate_embeddings, visited)[:, : self._direction_dim],
+            candidates[:, : self._direction_dim],
             tf.gather(self.history_weights, visited),
             # Rows of what was just gathered.
             history.with_values(tf.range(tf.size(visited), dtype=tf.int32)),
         )
+        queries = self._insert_low_pass(queries, history.with_values(candidates), visited)
         queries = self._insert_factors(queries, rows, stars, rated)
         return self._answer(queries, lambda: tf.where(known, rows, self._num_businesses), inputs)
 
@@ -229,12 +238,24 @@ class Recommender(tf.Module):
         )
         return tf.reduce_sum(columns * tf.cast(rated, tf.float32)[:, :, None], axis=1)
 
+    def _insert_low_pass(self, queries, candidates, visited) -> tf.Tensor:
+        """Puts what a request's history says of the low-pass block at the retrieval block's end."""
+        start, stop = self.tables.low_pass_start, self.tables.retrieval_dim
+        if start == stop:
+            return queries
+        block = pass_histories(
+            candidates.with_values(candidates.values[:, start:stop]),
+            tf.gather(self.low_pass_history_weights, visited),
+            self.low_pass_weight,
+        )
+        return tf.concat([queries[:, :start], block, queries[:, start:]], axis=1)
+
     def _insert_factors(self, queries, rows, stars, rated) -> tf.Tensor:
         """Puts the factors of what a request rated where the rating block begins."""
         factor_dim = len(self.tables.factor_ridge)
         if not factor_dim:
             return queries
-        start = self._direction_dim + 1
+        start = self.tables.retrieval_dim
         candidates = gather_rows(self.candidate_embeddings, rows)[:, :, start:]
         predicted = tf.einsum("bd,bld->bl", queries[:, start:], candidates[:, :, factor_dim:])
         residuals = stars - tf.clip_by_value(predicted, features.MIN_STARS, features.MAX_STARS)
@@ -367,7 +388,7 @@ class Recommender(tf.Module):
         # Only the direction counts: what is like a place is not what is as popular.
         direction = tf.pad(
             gather_rows(self.candidate_embeddings, own)[:, : self._direction_dim],
-            [[0, 0], [0, self.tables.rating_dim + 1]],
+            [[0, 0], [0, self.candidate_embeddings.shape[1] - self._direction_dim]],
         )
         unfiltered = {key: tf.fill([batch], value) for key, value in filters.DEFAULTS.items()}
         rows, scores = self._find(

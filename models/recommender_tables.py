@@ -31,6 +31,10 @@ class RecommenderTables:
         the first coordinates of its rating block.
       factor_weight: What a user's factors count.
       places: What requests filter by.
+      low_pass_dim: Trailing coordinates of the retrieval block: `models.low_pass`.
+      low_pass_weight: Length of a user's there.
+      low_pass_history_weights: `[num_businesses]` float32 array: what each counts in a history
+        there; empty without such a block.
     """
 
     user_ids: np.ndarray
@@ -48,11 +52,26 @@ class RecommenderTables:
     factor_ridge: np.ndarray
     factor_weight: float
     places: Places
+    low_pass_dim: int = 0
+    low_pass_weight: float = 0.0
+    low_pass_history_weights: np.ndarray = dataclasses.field(
+        default_factory=lambda: np.zeros(0, np.float32)
+    )
 
     @property
     def retrieval_dim(self) -> int:
-        """Leading coordinates: a direction and one for popularity."""
+        """Leading coordinates: a direction, one for popularity and the low-pass block."""
         return self.candidate_embeddings.shape[1] - self.rating_dim
+
+    @property
+    def direction_dim(self) -> int:
+        """Coordinates of the direction, which come first."""
+        return self.low_pass_start - 1
+
+    @property
+    def low_pass_start(self) -> int:
+        """Where the retrieval tower's own coordinates end."""
+        return self.retrieval_dim - self.low_pass_dim
 
     @property
     def score_weights(self) -> np.ndarray:

@@ -117,9 +117,8 @@ def refresh_businesses(
         np.concatenate([block[key].numpy() for block in embedded])
         for key in (candidate_encoder.EMBEDDING, TASTE, candidate_encoder.BIAS)
     )
-    # An unknown business is row -1, the last one, whose factors are zeros.
-    factors = tables.candidate_embeddings[earlier][:, _factors(tables)]
-    candidates = np.insert(towers, [tables.retrieval_dim] * factors.shape[1], factors, axis=1)
+    # An unknown business is row -1, the last one, which has zeros there.
+    candidates = _insert(tables, towers, tables.candidate_embeddings[earlier])
     seen, is_left = _follow(tables.seen, earlier, len(tables.business_ids))
     return dataclasses.replace(
         export,
@@ -135,6 +134,11 @@ def refresh_businesses(
                 np.float32
             ),
             places=places,
+            low_pass_history_weights=np.where(
+                known, tables.low_pass_history_weights[earlier], 1.0
+            ).astype(np.float32)
+            if tables.low_pass_dim
+            else tables.low_pass_history_weights,
         ),
         refreshable=Refreshable(
             kept.candidate_encoder,
@@ -172,11 +176,11 @@ def refresh_users(
     stars = kept.seen_stars.numpy()[places].astype(np.float32)
     ages_years = kept.seen_ages_years.numpy()[places].astype(np.float32)
     vectors = kept.user_vectors.numpy()
-    dim = tables.retrieval_dim - 1
+    dim = tables.direction_dim
     if len(vectors):
         vectors = np.concatenate([vectors, np.zeros([1, dim], np.float16)])[rows]
     sums = _sum_histories(tables, seen, stars, ages_years)
-    blocks = [np.zeros([0, tables.candidate_embeddings.shape[1] - len(tables.factor_ridge)])]
+    blocks = [np.zeros([0, tables.low_pass_start + tables.rating_dim - len(tables.factor_ridge)])]
     for start in range(0, len(user_ids), _BLOCK_ROWS):
         block = slice(start, min(start + _BLOCK_ROWS, len(user_ids)))
         bag = seen.take(np.arange(block.start, block.stop))
@@ -193,11 +197,8 @@ def refresh_users(
                 ),
             ).numpy()
         )
-    # A new user is row -1, the last one, whose factors are zeros.
-    factors = tables.query_embeddings[earlier][:, _factors(tables)]
-    queries = np.insert(
-        np.concatenate(blocks), [tables.retrieval_dim] * factors.shape[1], factors, axis=1
-    )
+    # A new user is row -1, the last one, who has zeros there.
+    queries = _insert(tables, np.concatenate(blocks), tables.query_embeddings[earlier])
     return dataclasses.replace(
         export,
         tables=dataclasses.replace(
@@ -249,6 +250,7 @@ def _follow(seen: Bag, earlier: np.ndarray, num_earlier: int) -> tuple[Bag, np.n
     return Bag(values[is_left], before[seen.row_splits]), is_left
 
 
-def _factors(tables: RecommenderTables) -> slice:
-    """Where the factors are: they begin the rating block."""
-    return slice(tables.retrieval_dim, tables.retrieval_dim + len(tables.factor_ridge))
+def _insert(tables: RecommenderTables, towers: np.ndarray, earlier: np.ndarray) -> np.ndarray:
+    """Takes what is in closed form over from earlier embeddings, between the towers' blocks."""
+    start, stop = tables.low_pass_start, tables.retrieval_dim + len(tables.factor_ridge)
+    return np.concatenate([towers[:, :start], earlier[:, start:stop], towers[:, start:]], axis=1)

@@ -1,4 +1,6 @@
-"""Low-pass directions of who visited what: where the candidates' id embeddings start."""
+"""Low frequencies of who visited what: where id embeddings start, and the low-pass block."""
+
+import dataclasses
 
 import numpy as np
 import scipy.sparse
@@ -69,19 +71,55 @@ def right_singular_vectors(
     return vectors, padded
 
 
-def initial_directions(
-    interactions: Interactions, num_users: int, num_businesses: int, dim: int, seed: int
-) -> np.ndarray:
-    """Computes starting directions of the businesses: scaled singular vectors, unit length.
+@dataclasses.dataclass(frozen=True)
+class Spectrum:
+    """The lowest frequencies of the graph of who visited what.
 
-    Returns:
-      `[num_businesses, dim]` float32 array; zeros for a business without interactions.
+    Attributes:
+      vectors: `[num_businesses, rank]` float32 array: the leading right singular vectors of the
+        normalised incidence, orthonormal columns.
+      values: `[rank]` float32 array of singular values; where there are fewer, the rest are zeros.
+      counts: `[num_businesses]` int64 array: visits of each business.
     """
-    vectors, values = right_singular_vectors(
-        incidence(interactions, num_users, num_businesses), dim, seed
-    )
-    scaled = vectors * values
-    norms = np.linalg.norm(scaled, axis=1, keepdims=True)
-    # Rounding leaves something in the rows of an incomplete basis that should be empty.
-    visited = np.bincount(interactions.business_rows, minlength=num_businesses)[:, None] > 0
-    return np.divide(scaled, norms, out=np.zeros_like(scaled), where=visited & (norms > 1e-9))
+
+    vectors: np.ndarray
+    values: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def of(
+        cls, interactions: Interactions, num_users: int, num_businesses: int, rank: int, seed: int
+    ) -> "Spectrum":
+        """Decomposes the incidence.
+
+        Args:
+          interactions: Who visited what.
+          num_users: Rows of the users table.
+          num_businesses: Rows of the businesses table.
+          rank: Vectors wanted.
+          seed: Seed of the randomised decomposition.
+        """
+        matrix = incidence(interactions, num_users, num_businesses)
+        vectors, values = right_singular_vectors(matrix, rank, seed)
+        counts = np.bincount(interactions.business_rows, minlength=num_businesses)
+        return cls(vectors, values, counts)
+
+    @property
+    def rank(self) -> int:
+        """Number of vectors."""
+        return len(self.values)
+
+    def directions(self, dim: int) -> np.ndarray:
+        """Computes starting directions of the businesses: scaled singular vectors, unit length.
+
+        Args:
+          dim: Coordinates, at most `rank`.
+
+        Returns:
+          `[num_businesses, dim]` float32 array; zeros for a business without interactions.
+        """
+        scaled = self.vectors[:, :dim] * self.values[:dim]
+        norms = np.linalg.norm(scaled, axis=1, keepdims=True)
+        # Rounding leaves something in the rows of an incomplete basis that should be empty.
+        told = (self.counts > 0)[:, None] & (norms > 1e-9)
+        return np.divide(scaled, norms, out=np.zeros_like(scaled), where=told)

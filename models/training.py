@@ -143,6 +143,8 @@ def train(
             factors = loop.fit_factors()
             if factors.factor_dim:
                 model.factors = factors.weighted(choice.factor_weight)
+        if choice.low_pass.dim:
+            model.low_pass = fit.low_pass(choice.low_pass)
     return TrainingResult(model, choices, shrinkages, penalty, fitted, learnt, sizes)
 
 

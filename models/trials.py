@@ -16,10 +16,11 @@ from models.curves import Curves
 from models.errors import InputError
 from models.factors import Factors
 from models.looks import EvalSplit
+from models.low_pass import LowPass, LowPassRecipe, choose_low_pass
 from models.options import ModelOptions, TrainingOptions
 from models.rating_training import RatingData, RatingLoop
 from models.retrieval_training import RetrievalLoop
-from models.spectral import initial_directions
+from models.spectral import Spectrum
 from models.tables import EntityTable, Interactions
 from models.taste import Taste
 from models.training_loop import DivergenceError, Progress, TrainingLoop
@@ -32,6 +33,8 @@ RATING, RETRIEVAL = "rating", "retrieval"
 
 # Of the users' own vectors in a recipe; their moments and copies take five times as much again.
 _MAX_USER_BYTES = 2**28
+# Of the low-pass coordinates of all users and businesses.
+_MAX_LOW_PASS_BYTES = 2**29
 # In a recipe: whether the run starts from what was learnt before.
 _WARM = "warm_start"
 _FACTOR_WEIGHTS = (1.0, 0.75, 0.5, 0.25)
@@ -48,6 +51,7 @@ class Choice:
       best_step: Steps after which its run was best.
       num_steps: Steps of that run.
       factor_weight: What the rating factors count; 0 where they do not help.
+      low_pass: The block beside the retrieval direction; of dimension 0 where none helps.
     """
 
     recipe: tuning.Recipe
@@ -55,6 +59,7 @@ class Choice:
     best_step: int
     num_steps: int
     factor_weight: float = 0.0
+    low_pass: LowPassRecipe = LowPassRecipe()
 
 
 def _recipes() -> dict[str, Sequence[tuning.Recipe]]:
@@ -112,6 +117,7 @@ class _Outcome:
       num_steps: Its steps.
       progress: Its looks and losses.
       factor_weight: What rating factors should count beside it.
+      low_pass: The block that should stand beside it, if it was the best until then.
       error: How it diverged; "" if it did not.
     """
 
@@ -119,12 +125,14 @@ class _Outcome:
     num_steps: int
     progress: Progress = dataclasses.field(default_factory=Progress)
     factor_weight: float = 0.0
+    low_pass: LowPassRecipe = LowPassRecipe()
     error: str = ""
 
     @classmethod
     def from_dict(cls, told: dict[str, Any]) -> "_Outcome":
         """Reads what `dataclasses.asdict` wrote."""
-        return cls(**{**told, "progress": Progress.from_dict(told["progress"])})
+        progress, low_pass = Progress.from_dict(told["progress"]), LowPassRecipe(**told["low_pass"])
+        return cls(**{**told, "progress": progress, "low_pass": low_pass})
 
 
 class Fit:
@@ -143,9 +151,10 @@ class Fit:
         self._keep_weights = keep_weights
         self._histories = interactions.histories(star.users.num_rows)
         self._ratings: dict[int, RatingData] = {}
-        self._directions: dict[int, np.ndarray] = {}
-        # Of each task, the best score, and the weights unless an earlier process has kept them.
-        self._best: dict[str, tuple[float, list[np.ndarray]]] = {}
+        self._kept_spectrum: Spectrum | None = None
+        # Of each task, the best score; and its weights, unless an earlier process has kept them.
+        self._best_scores: dict[str, float] = {}
+        self._best_weights: dict[str, list[np.ndarray]] = {}
 
     def choose(self, task: str, look: EvalSplit) -> Choice:
         """Tries the task's recipes on the eval split.
@@ -185,12 +194,13 @@ class Fit:
             max(outcome.progress.looks, key=lambda one: one.score).step,
             outcome.num_steps,
             outcome.factor_weight,
+            outcome.low_pass,
         )
 
     def best_weights(self, task: str) -> list[np.ndarray]:
         """Returns the weights of the task's best trial at its best look."""
-        _, weights = self._best[task]
-        if not weights:
+        weights = self._best_weights.get(task)
+        if weights is None:
             found = self._star.records.kept.read(f"{task}-best")
             assert found is not None  # Written before the trial that they are of was.
             weights = list(found[1].values())
@@ -231,8 +241,8 @@ class Fit:
             outcome = _Outcome.from_dict(found[0]["outcome"])
             records.kept.credit(found[0]["seconds"])
             curves.draw(outcome.progress.curve, outcome.progress.looks)
-            if outcome.score > self._best_score(task):
-                self._best[task] = (outcome.score, [])
+            if self._is_best(task, outcome.score):
+                self._best_weights.pop(task, None)
             return outcome
         checkpoint = records.kept.run(f"{name}-steps")
         try:
@@ -270,18 +280,52 @@ class Fit:
             self.start(recipe),
         )
         score = max(one.score for one in progress.looks)
-        factor_weight = 0.0
+        factor_weight, low_pass = 0.0, LowPassRecipe()
         if isinstance(loop, RatingLoop):
             factor_weight, rmse = _weigh_factors(loop.fit_factors(), look, model)
             score = max(score, -rmse)
-        if self._keep_weights and score > self._best_score(task):
-            self._best[task] = (score, loop.weights_now())
-            tensors = {str(place): value for place, value in enumerate(loop.variables())}
-            self._star.records.kept.write(f"{task}-best", {}, tensors)
-        return _Outcome(score, steps, progress, factor_weight)
+        if self._is_best(task, score):
+            if task == RETRIEVAL:
+                low_pass = self._choose_low_pass(look, model)
+            if self._keep_weights:
+                self._best_weights[task] = loop.weights_now()
+                tensors = {str(place): value for place, value in enumerate(loop.variables())}
+                self._star.records.kept.write(f"{task}-best", {}, tensors)
+        return _Outcome(score, steps, progress, factor_weight, low_pass)
 
-    def _best_score(self, task: str) -> float:
-        return self._best[task][0] if task in self._best else -math.inf
+    def _is_best(self, task: str, score: float) -> bool:
+        """Tells whether a run is the best so far, and remembers its score if it is."""
+        is_best = score > self._best_scores.get(task, -math.inf)
+        if is_best:
+            self._best_scores[task] = score
+        return is_best
+
+    def _choose_low_pass(self, look: EvalSplit, model: TwoTowerModel) -> LowPassRecipe:
+        dims = self._low_pass_dims()
+        if not dims:
+            return LowPassRecipe()
+        is_open = self._model_options.low_pass_dim == tuning.AUTO
+        recipe, ndcg, without = choose_low_pass(self._spectrum(), look, model, dims, is_open)
+        told = "low-pass block of %d coordinates, weight %g: eval NDCG@20 %.4f, %.4f without"
+        _LOG.info(told, recipe.dim, recipe.weight, ndcg, without)
+        return recipe
+
+    def _low_pass_dims(self) -> list[int]:
+        """Lists the dimensions of a low-pass block that may be tried."""
+        wanted, star = self._model_options.low_pass_dim, self._star
+        num_rows = star.users.num_rows + star.businesses.num_rows
+        # A filter that lets everything pass gives back the visits.
+        most = min(_MAX_LOW_PASS_BYTES // (4 * num_rows), self._max_rank() - 1)
+        if wanted == tuning.AUTO:
+            return [dim for dim in tuning.LOW_PASS_DIMS if dim <= most]
+        return [min(int(wanted), most)] if wanted and most > 0 else []
+
+    def _max_rank(self) -> int:
+        return min(self._star.users.num_rows, self._star.businesses.num_rows)
+
+    def low_pass(self, recipe: LowPassRecipe) -> LowPass:
+        """Makes the low-pass block of these interactions."""
+        return LowPass.of(self._spectrum(), recipe)
 
     def build(
         self, options: ModelOptions, training: TrainingOptions, task: str | None = None
@@ -296,7 +340,7 @@ class Fit:
         directions = (
             np.zeros([star.businesses.num_rows, dim], np.float32)
             if task == RATING
-            else self._initial_directions(dim)
+            else self._spectrum(dim).directions(dim)
         )
         return TwoTowerModel(
             options,
@@ -333,16 +377,20 @@ class Fit:
             self._ratings = {taste_dim: data}
         return self._ratings[taste_dim]
 
-    def _initial_directions(self, dim: int) -> np.ndarray:
-        if dim not in self._directions:
-            self._directions[dim] = initial_directions(
+    def _spectrum(self, rank: int = 0) -> Spectrum:
+        """Decomposes the visits, into all that a run or a low-pass block may ask for."""
+        if self._kept_spectrum is None or self._kept_spectrum.rank < rank:
+            wanted = self._model_options.embedding_dim
+            if wanted == tuning.AUTO:
+                wanted = max(tuning.RETRIEVAL_GRIDS["embedding_dim"])
+            self._kept_spectrum = Spectrum.of(
                 self._interactions,
                 self._star.users.num_rows,
                 self._star.businesses.num_rows,
-                dim,
+                max(rank, int(wanted), *self._low_pass_dims()),
                 self._star.options.seed,
             )
-        return self._directions[dim]
+        return self._kept_spectrum
 
 
 def _name(recipe: tuning.Recipe, share: float) -> str:

@@ -7,6 +7,7 @@ import tensorflow_recommenders as tfrs
 from models.aggregates import RatingSums
 from models.factors import Factors
 from models.hidden import Dropout
+from models.low_pass import LowPass
 from models.options import ModelOptions
 from models.preprocessing import CITY, NUMERIC
 from models.tables import Bag, EntityTable
@@ -61,6 +62,8 @@ class TwoTowerModel(tfrs.Model):
         super().__init__()
         self.options = options
         self.sums = sums
+        # In closed form, once the towers are trained.
+        self.low_pass = LowPass.none(businesses.num_rows)
         self.factors = Factors.none(users.num_rows, businesses.num_rows)
         self._users = users
         self.businesses = businesses
@@ -102,6 +105,11 @@ class TwoTowerModel(tfrs.Model):
         }
 
     @property
+    def retrieval_block_dim(self) -> int:
+        """Coordinates of the retrieval block: direction, popularity and the low-pass block."""
+        return self.options.retrieval_block_dim + self.low_pass.dim
+
+    @property
     def rating_block_dim(self) -> int:
         """Coordinates of the rating block: factors, interaction and one for each side's bias."""
         return self.factors.factor_dim + int(self.options.rating_dim) + 2
@@ -109,7 +117,7 @@ class TwoTowerModel(tfrs.Model):
     @property
     def total_dim(self) -> int:
         """Coordinates of a whole query or candidate embedding."""
-        return self.options.retrieval_block_dim + self.rating_block_dim
+        return self.retrieval_block_dim + self.rating_block_dim
 
     @property
     def retrieval_variables(self) -> list[tf.Variable]:
@@ -283,12 +291,20 @@ class TwoTowerModel(tfrs.Model):
             for start in range(0, self.businesses.num_rows, _BLOCK_ROWS)
         ]
         embedded = np.concatenate([block.numpy() for block in blocks])
-        return self._insert_factors(embedded, self.factors.businesses)
+        return self._insert(embedded, self.low_pass.businesses, self.factors.businesses)
 
-    def _insert_factors(self, embedded: np.ndarray, factors: np.ndarray) -> np.ndarray:
-        """Puts the factors where the rating block begins."""
+    def _insert(
+        self, embedded: np.ndarray, low_pass: np.ndarray, factors: np.ndarray
+    ) -> np.ndarray:
+        """Puts what is in closed form between the towers' blocks: the end of one, then the next."""
         cut = self.options.retrieval_block_dim
-        return np.concatenate([embedded[:, :cut], factors, embedded[:, cut:]], axis=1)
+        return np.concatenate([embedded[:, :cut], low_pass, factors, embedded[:, cut:]], axis=1)
+
+    def _insert_zeros(self, embedded: np.ndarray) -> np.ndarray:
+        """The same for what is new."""
+        low_pass = np.zeros([len(embedded), self.low_pass.dim], np.float32)
+        factors = np.zeros([len(embedded), self.factors.factor_dim], np.float32)
+        return self._insert(embedded, low_pass, factors)
 
     @tf.function(
         autograph=False,
@@ -315,7 +331,7 @@ class TwoTowerModel(tfrs.Model):
             CITY: tf.constant([self.businesses.vocabulary_sizes[CITY] - 1]),
             **{key: empty for key in self._bags},
         }).numpy()
-        return self._insert_factors(embedded, np.zeros([1, self.factors.factor_dim], np.float32))
+        return self._insert_zeros(embedded)
 
     def embed_new_query(self) -> np.ndarray:
         """Embeds a user of whom nothing is known, `[1, total_dim]` float32."""
@@ -329,7 +345,7 @@ class TwoTowerModel(tfrs.Model):
                 tf.RaggedTensor.from_row_splits(tf.zeros([0]), [0, 0]),
             )
         ).numpy()
-        return self._insert_factors(embedded, np.zeros([1, self.factors.factor_dim], np.float32))
+        return self._insert_zeros(embedded)
 
     def embed_queries(
         self, candidates: np.ndarray, rows: np.ndarray, histories: Bag | None = None
@@ -360,7 +376,9 @@ class TwoTowerModel(tfrs.Model):
                     tf.RaggedTensor.from_row_splits(bag.values, bag.row_splits),
                 ).numpy()
             )
-        return self._insert_factors(np.concatenate(blocks), self.factors.users[rows])
+        return self._insert(
+            np.concatenate(blocks), self.low_pass.users(histories), self.factors.users[rows]
+        )
 
     @tf.function(
         autograph=False,

@@ -33,6 +33,8 @@ _LOG = logging.getLogger("t2rec")
 # Of the earlier training rows, the share that may not be training rows now.
 _MAX_UNKNOWN = 0.01
 _RECORD = "learnt"
+# Options of what is computed anew in any case.
+_CLOSED_FORM = {"low_pass_dim"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +160,7 @@ class WarmStart:
         recipe = {
             key: earlier[key]
             for key, value in told.items()
-            if value == tuning.AUTO and key in earlier
+            if value == tuning.AUTO and key in earlier and key not in _CLOSED_FORM
         }
         filled = tuning.apply_recipe(recipe, model_options, options)
         # Validated once more: JSON knows no tuples.
@@ -179,7 +181,7 @@ class WarmStart:
         changed = [
             f"{key} was {earlier.get(key)}, is {value}"
             for key, value in present.items()
-            if earlier.get(key) != value
+            if earlier.get(key) != value and key not in _CLOSED_FORM
         ]
         return f"other settings: {'; '.join(changed)}" if changed else ""
 

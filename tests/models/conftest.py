@@ -324,6 +324,7 @@ def model_options() -> ModelOptions:
         embedding_dim=8,
         rating_dim=4,
         taste_dim=3,
+        low_pass_dim=4,
         factor_dim=2,
         tower_widths=(16,),
         temperature=0.2,
@@ -454,7 +455,7 @@ class Oracle:
 
     def similar(self, name, k=10):
         """Lists (business id, cosine), best first, without the business itself."""
-        dim = self.tables.candidate_embeddings.shape[1] - self.tables.rating_dim - 1
+        dim = self.tables.direction_dim
         directions, own = self.tables.candidate_embeddings[:, :dim], self.business(name)
         scores = directions[:-1] @ directions[own]
         rows = [row for row in np.argsort(-scores, kind="stable") if row != own][:k]

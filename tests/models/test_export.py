@@ -154,9 +154,10 @@ class TestBuildTables:
             trained.fitted.histories(200),
             planted.places,
         )
-        # A direction of 8 and popularity; an interaction of 4 and two biases.
+        # A direction of 8, popularity and a low-pass block of 4; an interaction of 4, two biases.
         rating_dim = 6 + model.factors.factor_dim
-        assert tables.score_weights.tolist() == [retrieval] * 9 + [rating] * rating_dim
+        assert tables.score_weights.tolist() == [retrieval] * 13 + [rating] * rating_dim
+        assert (tables.direction_dim, tables.low_pass_dim) == (8, 4)
         assert tables.rating_dim == rating_dim
 
 
@@ -177,7 +178,7 @@ def test_tables_round_trip(exact_export, read):
         loaded, saved = getattr(tables, field), getattr(exact_export.tables, field)
         assert loaded.dtype == saved.dtype, field
     for name, value in vars(exact_export.tables).items():
-        if name in {"mean_stars", "factor_weight"}:
+        if name in {"mean_stars", "factor_weight", "low_pass_weight"}:
             assert getattr(tables, name) == pytest.approx(value)  # Kept in 32 bits.
         else:
             assert _same(getattr(tables, name), value), name
@@ -200,6 +201,6 @@ def test_restored_encoder_is_the_query_tower(exact_export, trained, planted, use
         tf.RaggedTensor.from_row_splits(histories.values, histories.row_splits),
     )
     expected = trained.model.embed_queries(trained.model.embed_candidates(), rows)
-    factors = slice(9, 9 + trained.model.factors.factor_dim)  # Requests get theirs outside.
-    expected = np.delete(expected, factors, axis=1)
+    # Requests get the low-pass block and the factors outside.
+    expected = np.delete(expected, slice(9, 13 + trained.model.factors.factor_dim), axis=1)
     np.testing.assert_allclose(embedded, expected, rtol=1e-3, atol=1e-4)

@@ -1,4 +1,3 @@
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,7 +25,7 @@ class Stub:
     def __init__(self, scores, stars):
         self._queries = np.concatenate([scores, stars], axis=1).astype(np.float32)
         self._num_businesses = np.shape(scores)[1]
-        self.options = SimpleNamespace(retrieval_block_dim=self._num_businesses)
+        self.retrieval_block_dim = self._num_businesses
         self.rating_block_dim = self._num_businesses
         self.asked = []
 

@@ -44,7 +44,7 @@ def expected(trained, planted):
         model.embed_queries(candidates, np.array(rows)),
         model.embed_new_query(),
     ])
-    cut = model.options.retrieval_block_dim
+    cut = model.retrieval_block_dim
     scores = queries[:, :cut] @ candidates[:, :cut].T
     stars = np.clip(queries[:, cut:] @ candidates[:, cut:].T, 1, 5)
     best = np.argsort(-scores, axis=1)[:, :_K]

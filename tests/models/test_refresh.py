@@ -20,6 +20,13 @@ def examples(planted, make_tf_examples):
     return np.array(make_tf_examples(planted.raw_businesses), object)
 
 
+def _closed_form(tables) -> slice:
+    """Coordinates that no tower makes: the low-pass block and the factors."""
+    return slice(
+        tables.retrieval_dim - tables.low_pass_dim, tables.retrieval_dim + len(tables.factor_ridge)
+    )
+
+
 def _covariates(planted, users):
     return {
         key: np.array([planted.covariates[user].get(key, [-1])[0] for user in users])
@@ -77,10 +84,10 @@ class TestBusinesses:
         new = tables.candidate_embeddings[-2]
         nothing = exported.tables.candidate_embeddings[-1]
         assert np.abs(new - nothing).max() > 0.01
-        # No rating: no popularity, no factors, no part of the visits in its taste.
-        assert new[tables.retrieval_dim - 1] == 0.0
-        start = tables.retrieval_dim
-        assert not new[start : start + len(tables.factor_ridge)].any()
+        # No rating: no popularity, nothing in closed form, no part of the visits in its taste.
+        assert new[tables.direction_dim] == 0.0
+        assert tables.low_pass_dim
+        assert not new[_closed_form(tables)].any()
         assert not tables.taste[-1, : trained.model.sums.taste.taste_dim].any()
         np.testing.assert_allclose(
             tables.taste[-1, trained.model.sums.taste.taste_dim :],
@@ -90,7 +97,7 @@ class TestBusinesses:
         np.testing.assert_allclose(
             tables.business_bias[-1], trained.model.sums.bias.priors.businesses[0], atol=1e-4
         )
-        assert tables.history_weights[-1] == 1.0
+        assert tables.history_weights[-1] == tables.low_pass_history_weights[-1] == 1.0
         assert changed.refreshable.training_rows.numpy()[-1] == -1
 
     def test_towers_say_the_same_of_a_new_business(self, exported, changed, trained):
@@ -109,8 +116,7 @@ class TestBusinesses:
         assert {PRIOR, SUMS} <= set(inputs)
         expected = model.candidate_tower(inputs).numpy()[0]
         tables = changed.tables
-        factors = range(tables.retrieval_dim, tables.retrieval_dim + len(tables.factor_ridge))
-        found = np.delete(tables.candidate_embeddings[-2], factors)
+        found = np.delete(tables.candidate_embeddings[-2], _closed_form(tables))
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-4)
 
     def test_an_export_can_be_refreshed_again(self, changed, exported, examples, planted, tmp_path):

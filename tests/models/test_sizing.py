@@ -122,7 +122,7 @@ class TestSettling:
         first, *_ = result.model.query_tower.rating.trainable_variables
         assert first.shape[1] == sizes.tower_widths[0]
         embedded = result.model.embed_candidates()
-        assert embedded.shape[1] == result.model.options.retrieval_block_dim + sizes.rating_dim + 2
+        assert embedded.shape[1] == result.model.retrieval_block_dim + sizes.rating_dim + 2
         told = json.loads(json.dumps(dataclasses.asdict(sizes)))
         assert told["num_ratings"] == 1_000
         assert told["dimension"] == max(sizes.users.value, sizes.businesses.value)

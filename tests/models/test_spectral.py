@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from models.spectral import incidence, initial_directions, right_singular_vectors
+from models.spectral import Spectrum, incidence, right_singular_vectors
 from models.tables import Interactions
 
 
@@ -70,7 +70,7 @@ def test_directions_have_unit_length_and_follow_the_visitors():
         *[(u, b) for u in range(5) for b in range(3)],
         *[(u, b) for u in range(5, 10) for b in range(3, 6)],
     )
-    directions = initial_directions(visits, 10, 6, dim=2, seed=0)
+    directions = Spectrum.of(visits, 10, 6, rank=2, seed=0).directions(2)
     np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1.0, rtol=1e-5)
     same = directions @ directions.T
     np.testing.assert_allclose(same[:3, :3], 1.0, atol=1e-4)
@@ -86,7 +86,7 @@ def test_a_business_without_visits_has_no_direction(num_visits, dim):
     visits = Interactions(
         rng.integers(30, size=num_visits), businesses, np.ones(num_visits, np.float32)
     )
-    directions = initial_directions(visits, 30, 40, dim, seed=0)
+    directions = Spectrum.of(visits, 30, 40, dim, seed=0).directions(dim)
     assert directions.shape == (40, dim)
     assert not directions[never].any()
     np.testing.assert_allclose(

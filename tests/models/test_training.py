@@ -70,7 +70,7 @@ class TestPlantedData:
         relevant = planted.test.histories(200)
         users = np.flatnonzero(relevant.lengths())
         relevant, seen = relevant.take(users), trained.fitted.histories(200).take(users)
-        block = trained.model.options.retrieval_block_dim
+        block = trained.model.retrieval_block_dim
         ranked = {
             "model": metrics.top_k(queries[users, :block], candidates[:, :block], 20, seen),
             "popularity": Popularity(trained.fitted, 100).recommend(users, 20, seen),
@@ -122,7 +122,7 @@ class TestPlantedData:
         recall = {}
         for name, model in (("withheld", result.model), ("trained in", trained.model)):
             candidates = model.embed_candidates()
-            block = model.options.retrieval_block_dim
+            block = model.retrieval_block_dim
             queries = model.embed_queries(candidates, users, seen)[:, :block]
             hit = metrics.hits(metrics.top_k(queries, candidates[:, :block], 20, seen), relevant)
             recall[name] = metrics.recall_at(hit, relevant.lengths(), 20).mean()

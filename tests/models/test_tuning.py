@@ -245,7 +245,7 @@ class TestRecipes:
         for retrieval in RETRIEVAL_RECIPES:
             for rating in RATING_RECIPES:
                 options = apply_recipe({**retrieval, **rating}, ModelOptions(), TrainingOptions())
-                assert open_fields(options[0]) | open_fields(options[1]) == set(SIZES)
+                assert open_fields(options[0]) | open_fields(options[1]) == {*SIZES, "low_pass_dim"}
 
     @pytest.mark.parametrize("kind", [RETRIEVAL_RECIPES, RATING_RECIPES])
     def test_no_recipe_is_there_twice(self, kind):

@@ -149,7 +149,7 @@ class TestEmbeddings:
         np.testing.assert_allclose(by_history, by_row, rtol=1e-5, atol=1e-6)
         empty = Bag(np.zeros(0, np.int32), np.array([0, 0]))
         other = model.embed_queries(candidates, np.array([2]), empty)
-        block = model.options.retrieval_block_dim
+        block = model.retrieval_block_dim
         assert np.abs(other - by_row)[:, :block].max() > 1e-3
         np.testing.assert_allclose(other[:, block:], by_row[:, block:], rtol=1e-5, atol=1e-6)
 
@@ -160,7 +160,7 @@ class TestEmbeddings:
         assert np.isfinite(candidate).all()
         assert query[0, -1] == candidate[0, -2] == 1.0
         # A business of which nothing is known has no popularity.
-        assert candidate[0, model.options.retrieval_block_dim - 1] == 0.0
+        assert candidate[0, model.retrieval_block_dim - 1] == 0.0
 
     def test_a_new_query_is_a_user_without_covariates_and_history(self, model):
         users, businesses = _entities()
@@ -194,7 +194,7 @@ class TestLosses:
         assert loss == pytest.approx(expected, rel=1e-4)
 
     def test_retrieval_loss_is_the_cross_entropy_over_visited_businesses(self, model):
-        block = model.options.retrieval_block_dim
+        block = model.retrieval_block_dim
         candidates = model.embed_candidates()
         histories = Bag(np.array([0, 1, 3], np.int32), np.array([0, 1, 3]))
         queries = model.embed_queries(candidates, np.array([0, 2]), histories)[:, :block]

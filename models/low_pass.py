@@ -1,0 +1,174 @@
+"""The low-pass block: where the graph of visits leads, in closed form.
+
+The towers learn directions by descent; a low-pass filter on the graph of users and businesses makes
+other mistakes. Its coordinates stand beside theirs in the retrieval block: it stays one inner
+product, and a user is still known by their history alone.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse
+import tensorflow as tf
+
+from models.directions import sum_lists
+from models.spectral import Spectrum
+from models.tables import Bag
+
+if TYPE_CHECKING:
+    from models.looks import EvalSplit
+    from models.two_tower import TwoTowerModel
+
+_EXPONENTS, _WEIGHTS = (0.25, 0.5), (0.5, 0.25, 1.0, 2.0)
+# Scores of the lists that one try ranks, at most.
+_MAX_CELLS = 100_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class LowPassRecipe:
+    """What eval chose.
+
+    Attributes:
+      dim: Frequencies that pass; 0 for no block.
+      exponent: A business counts visits^exponent.
+      weight: Length of a user's coordinates, beside 1 / temperature of the learnt direction.
+    """
+
+    dim: int = 0
+    exponent: float = 0.0
+    weight: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class LowPass:
+    """Coordinates of the businesses, and what makes a user's from their history.
+
+    With V the leading right singular vectors of D_u^-½ R D_i^-½, a business is d_i^a V_i and a user
+    the unit vector along Σ V_j / √d_j over the history, times a weight.
+
+    Source: Shen et al., "How powerful is graph convolution for recommendation?" (2021), equation
+    10, where a is ½.
+
+    Attributes:
+      businesses: `[num_businesses, low_pass_dim]` float32 array; of those that were visited, the
+        mean square length is 1; zeros of the others.
+      history_weights: `[num_businesses]` float32 array: what the coordinates of each count in a
+        history.
+      weight: Length of a user's coordinates.
+    """
+
+    businesses: np.ndarray
+    history_weights: np.ndarray
+    weight: float
+
+    @classmethod
+    def none(cls, num_businesses: int) -> "LowPass":
+        """Returns a block of dimension 0."""
+        empty = np.zeros([num_businesses, 0], np.float32)
+        return cls(empty, np.zeros(num_businesses, np.float32), 0.0)
+
+    @classmethod
+    def of(cls, spectrum: Spectrum, recipe: LowPassRecipe) -> "LowPass":
+        """Lets the lowest frequencies pass.
+
+        Args:
+          spectrum: Of the visits, with `recipe.dim` vectors at least.
+          recipe: What eval chose.
+        """
+        counts = np.maximum(spectrum.counts, 1).astype(np.float32)
+        visited = (spectrum.counts > 0)[:, None]
+        vectors = spectrum.vectors[:, : recipe.dim] * visited
+        vectors *= (counts**recipe.exponent)[:, None]
+        mean_square = np.square(vectors).sum() / max(np.count_nonzero(visited), 1)
+        vectors /= np.sqrt(max(mean_square, 1e-12))
+        return cls(vectors, counts ** -(0.5 + recipe.exponent), recipe.weight)
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates."""
+        return self.businesses.shape[1]
+
+    def users(self, histories: Bag) -> np.ndarray:
+        """Computes users' coordinates, as `pass_histories` does for requests.
+
+        Args:
+          histories: Of each user, rows of businesses.
+
+        Returns:
+          `[num_users, low_pass_dim]` float32 array; zeros for an empty history.
+        """
+        weights = self.history_weights[histories.values]
+        shape = (histories.num_rows, len(self.businesses))
+        visits = scipy.sparse.csr_matrix((weights, histories.values, histories.row_splits), shape)
+        sums = visits @ self.businesses
+        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        return sums * np.float32(self.weight) / np.maximum(lengths, np.float32(1e-9))
+
+
+def pass_histories(vectors: tf.RaggedTensor, weights: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """Computes users' coordinates from their histories.
+
+    Args:
+      vectors: `[batch, None, low_pass_dim]` float32 ragged tensor: the coordinates of the
+        businesses of each history.
+      weights: `[num_visits]` float32 tensor: what each of them counts.
+      weight: Length of the result.
+
+    Returns:
+      `[batch, low_pass_dim]` float32 tensor; zeros for an empty history.
+    """
+    sums = sum_lists(vectors.with_values(vectors.values * weights[:, None]))
+    lengths = tf.math.reduce_euclidean_norm(sums, axis=1, keepdims=True)
+    return sums * weight / tf.maximum(lengths, 1e-9)
+
+
+def choose_low_pass(
+    spectrum: Spectrum,
+    look: "EvalSplit",
+    model: "TwoTowerModel",
+    dims: Sequence[int],
+    may_be_none: bool = True,
+) -> tuple[LowPassRecipe, float, float]:
+    """Chooses a block to stand beside towers, on visits that they never saw.
+
+    Args:
+      spectrum: Of the visits that the towers learnt from.
+      look: The eval split.
+      model: The towers, without a block.
+      dims: Dimensions to try, in ascending order; a larger one must be better than the best so far
+        by more than a standard error.
+      may_be_none: Whether the first of them must be better than no block likewise.
+
+    Returns:
+      The recipe, of dimension 0 for no block; and the mean NDCG@20 with and without it, of at
+      least some of the users of the eval split.
+    """
+    look = look.thinned(max(1, _MAX_CELLS // model.counts.shape[0]))
+    queries, candidates = look.embed(model)
+
+    def ndcgs(recipe: LowPassRecipe) -> np.ndarray:
+        block = LowPass.of(spectrum, recipe)
+        return look.ndcgs(
+            np.concatenate([queries, block.users(look.seen)], axis=1),
+            np.concatenate([candidates, block.businesses], axis=1),
+        )
+
+    best, without = LowPassRecipe(), look.ndcgs(queries, candidates)
+    best_ndcgs = without
+    for dim in dims:
+        tried = {
+            recipe: ndcgs(recipe)
+            for recipe in (LowPassRecipe(dim, exponent, _WEIGHTS[0]) for exponent in _EXPONENTS)
+        }
+        likeliest = max(tried, key=lambda recipe: tried[recipe].mean())
+        for weight in _WEIGHTS[1:]:
+            recipe = dataclasses.replace(likeliest, weight=weight)
+            tried[recipe] = ndcgs(recipe)
+        likeliest = max(tried, key=lambda recipe: tried[recipe].mean())
+        gains = tried[likeliest] - best_ndcgs
+        needed = gains.std() / np.sqrt(len(gains))
+        if gains.mean() > needed or not (best.dim or may_be_none):
+            best, best_ndcgs = likeliest, tried[likeliest]
+    return best, float(best_ndcgs.mean()), float(without.mean())
