@@ -34,7 +34,7 @@ RATING, RETRIEVAL = "rating", "retrieval"
 # Of the users' own vectors in a recipe; their moments and copies take five times as much again.
 _MAX_USER_BYTES = 2**28
 # Of the low-pass coordinates of all users and businesses.
-_MAX_LOW_PASS_BYTES = 2**29
+_MAX_LOW_PASS_BYTES = 2**28
 # In a recipe: whether the run starts from what was learnt before.
 _WARM = "warm_start"
 _FACTOR_WEIGHTS = (1.0, 0.75, 0.5, 0.25)
@@ -117,7 +117,6 @@ class _Outcome:
       num_steps: Its steps.
       progress: Its looks and losses.
       factor_weight: What rating factors should count beside it.
-      low_pass: The block that should stand beside it, if it was the best until then.
       error: How it diverged; "" if it did not.
     """
 
@@ -125,14 +124,12 @@ class _Outcome:
     num_steps: int
     progress: Progress = dataclasses.field(default_factory=Progress)
     factor_weight: float = 0.0
-    low_pass: LowPassRecipe = LowPassRecipe()
     error: str = ""
 
     @classmethod
     def from_dict(cls, told: dict[str, Any]) -> "_Outcome":
         """Reads what `dataclasses.asdict` wrote."""
-        progress, low_pass = Progress.from_dict(told["progress"]), LowPassRecipe(**told["low_pass"])
-        return cls(**{**told, "progress": progress, "low_pass": low_pass})
+        return cls(**{**told, "progress": Progress.from_dict(told["progress"])})
 
 
 class Fit:
@@ -194,7 +191,7 @@ class Fit:
             max(outcome.progress.looks, key=lambda one: one.score).step,
             outcome.num_steps,
             outcome.factor_weight,
-            outcome.low_pass,
+            self._choose_low_pass(best.recipe, look) if task == RETRIEVAL else LowPassRecipe(),
         )
 
     def best_weights(self, task: str) -> list[np.ndarray]:
@@ -265,10 +262,7 @@ class Fit:
         curves: Curves,
     ) -> _Outcome:
         """Trains one task with one recipe for a share of a whole run."""
-        settled, training = settle({}, self._model_options, self._star.options)
-        settled, training = tuning.apply_recipe(recipe, settled, training)
-        model = self.build(settled, training, task)
-        loop = self.loop(task, model, settled, training)
+        model, loop, training = self._prepare(task, recipe)
         steps = max(1, round(share * loop.num_steps))
         progress = loop.fit(
             steps,
@@ -280,18 +274,26 @@ class Fit:
             self.start(recipe),
         )
         score = max(one.score for one in progress.looks)
-        factor_weight, low_pass = 0.0, LowPassRecipe()
+        factor_weight = 0.0
         if isinstance(loop, RatingLoop):
             factor_weight, rmse = _weigh_factors(loop.fit_factors(), look, model)
             score = max(score, -rmse)
-        if self._is_best(task, score):
-            if task == RETRIEVAL:
-                low_pass = self._choose_low_pass(look, model)
-            if self._keep_weights:
-                self._best_weights[task] = loop.weights_now()
-                tensors = {str(place): value for place, value in enumerate(loop.variables())}
-                self._star.records.kept.write(f"{task}-best", {}, tensors)
-        return _Outcome(score, steps, progress, factor_weight, low_pass)
+        if self._is_best(task, score) and self._keeps_weights(task):
+            self._best_weights[task] = loop.weights_now()
+            tensors = {str(place): value for place, value in enumerate(loop.variables())}
+            self._star.records.kept.write(f"{task}-best", {}, tensors)
+        return _Outcome(score, steps, progress, factor_weight)
+
+    def _prepare(
+        self, task: str, recipe: tuning.Recipe
+    ) -> tuple[TwoTowerModel, TrainingLoop, TrainingOptions]:
+        settled, training = settle({}, self._model_options, self._star.options)
+        settled, training = tuning.apply_recipe(recipe, settled, training)
+        model = self.build(settled, training, task)
+        return model, self.loop(task, model, settled, training), training
+
+    def _keeps_weights(self, task: str) -> bool:
+        return self._keep_weights or (task == RETRIEVAL and bool(self._low_pass_dims()))
 
     def _is_best(self, task: str, score: float) -> bool:
         """Tells whether a run is the best so far, and remembers its score if it is."""
@@ -300,15 +302,18 @@ class Fit:
             self._best_scores[task] = score
         return is_best
 
-    def _choose_low_pass(self, look: EvalSplit, model: TwoTowerModel) -> LowPassRecipe:
+    def _choose_low_pass(self, recipe: tuning.Recipe, look: EvalSplit) -> LowPassRecipe:
+        """Chooses what stands beside the best trial, as it was at its best look."""
         dims = self._low_pass_dims()
         if not dims:
             return LowPassRecipe()
+        model, loop, _ = self._prepare(RETRIEVAL, recipe)
+        loop.load(self.best_weights(RETRIEVAL))
         is_open = self._model_options.low_pass_dim == tuning.AUTO
-        recipe, ndcg, without = choose_low_pass(self._spectrum(), look, model, dims, is_open)
+        chosen, ndcg, without = choose_low_pass(self._spectrum(), look, model, dims, is_open)
         told = "low-pass block of %d coordinates, weight %g: eval NDCG@20 %.4f, %.4f without"
-        _LOG.info(told, recipe.dim, recipe.weight, ndcg, without)
-        return recipe
+        _LOG.info(told, chosen.dim, chosen.weight, ndcg, without)
+        return chosen
 
     def _low_pass_dims(self) -> list[int]:
         """Lists the dimensions of a low-pass block that may be tried."""

@@ -58,7 +58,7 @@ RETRIEVAL_GRIDS: Mapping[str, Sequence[Any]] = {
     "embedding_dim": (32, 64, 128),
 }
 # Of the block in closed form beside the direction, in ascending order.
-LOW_PASS_DIMS = (32, 64, 128, 256)
+LOW_PASS_DIMS = (16, 32, 64, 128, 256)
 # Who visited what tells much where users rate much, and misleads where they do not.
 RATING_RECIPES: tuple[Recipe, ...] = (
     {"taste_dim": 8, "rating_learning_rate": 1e-3},

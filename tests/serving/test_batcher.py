@@ -59,6 +59,46 @@ def test_what_waits_is_answered_by_one_call(model):
     assert [a["y"].tolist() for a in answers] == [[[1.0]], [[2.0]], [[3.0], [4.0]], [[5.0]]]
 
 
+def test_what_comes_turn_by_turn_of_the_loop_is_joined(model):
+    """An idle worker isn't woken by the first of several requests that are about to be read."""
+    held = _Held(model)
+    held.go.set()
+
+    async def later(batcher, turns):
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return await _call(batcher, held, x=[float(turns)])
+
+    async def ask(batcher):
+        return await asyncio.gather(*(later(batcher, turns) for turns in range(6)))
+
+    with Batcher(max_batch_rows=8, num_workers=1) as batcher:
+        answers = asyncio.run(ask(batcher))
+    assert held.rows == [6]
+    assert [a["y"].tolist() for a in answers] == [[[n / 2 + 1]] for n in range(6)]
+
+
+def test_a_steady_stream_is_not_waited_out(model):
+    """Calls are released when they fill a batch, and after some turns in any case."""
+    held = _Held(model)
+    held.go.set()
+
+    async def ask(batcher):
+        calls = []
+        for number in range(200):
+            calls.append(asyncio.create_task(_call(batcher, held, x=[float(number)])))
+            await asyncio.sleep(0)
+            if number == 150:
+                assert batcher.num_waiting < 150
+        return await asyncio.gather(*calls)
+
+    with Batcher(max_batch_rows=1_000, num_workers=1) as batcher:
+        answers = asyncio.run(ask(batcher))
+    assert sum(held.rows) == 200
+    assert len(held.rows) > 1
+    assert [a["y"].tolist() for a in answers] == [[[n / 2 + 1]] for n in range(200)]
+
+
 def test_batches_are_no_larger_than_told(model):
     held = _Held(model)
 
