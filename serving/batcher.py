@@ -1,12 +1,14 @@
 """Answers requests that wait at the same time by one call to the model.
 
-Batching is greedy: a worker that is idle takes what waits, and nothing ever waits for company. So
-a single client loses nothing, and batches grow by themselves as the load does.
+Batching is greedy: an idle worker takes what waits, as soon as the event loop has read all that
+has come and has nothing else to do. So a single client loses nothing, and batches grow by
+themselves as the load does.
 """
 
 import asyncio
 import collections
 import dataclasses
+import os
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -27,6 +29,9 @@ _LENGTH_INPUT = "k"
 # Requests with more rows are answered by several calls; those whose inputs don't agree on their
 # number by none.
 _MAX_CALL_ROWS = 64
+# Turns of the event loop without a further call after which there is no more to come; and how many
+# turns calls wait at most. An idle turn takes a few microseconds.
+_QUIET_TURNS, _MAX_TURNS = 4, 64
 # The most values of one output: about what a list of 10,000 for a user a call would have.
 _MAX_ANSWER_VALUES = 4_000_000
 
@@ -69,6 +74,8 @@ class Batcher:
         """
         self._max_batch_rows = max_batch_rows
         self._on_batch = on_batch
+        # Calls that no worker may take yet, for more may be about to come; the loop's own.
+        self._arrived: list[tuple[Hashable, _Call]] = []
         # By what can be joined, the calls that wait; the key that waits longest is the first.
         self._waiting: collections.OrderedDict[Hashable, collections.deque[_Call]]
         self._waiting = collections.OrderedDict()
@@ -95,7 +102,7 @@ class Batcher:
     @property
     def num_waiting(self) -> int:
         """Requests that no worker has taken yet."""
-        return self._num_waiting
+        return self._num_waiting + len(self._arrived)
 
     async def call(
         self, model: ServedModel, signature: str, arrays: Sequence[np.ndarray], deadline: float
@@ -152,15 +159,37 @@ class Batcher:
         call = _Call(model, signature, arrays, num_rows, loop.create_future(), now)
         spec = model.signature(signature)
         key: Hashable = _key(model, signature, spec, arrays) if num_rows else id(call)
-        with self._changed:
-            self._waiting.setdefault(key, collections.deque()).append(call)
-            self._num_waiting += 1
-            self._changed.notify()
+        self._arrived.append((key, call))
+        if len(self._arrived) == 1:
+            loop.call_soon(self._release, loop, 0, _MAX_TURNS)
         timer = loop.call_later(max(0.0, deadline - now), _expire, call.future)
         try:
             return await call.future
         finally:
             timer.cancel()
+
+    def _release(
+        self, loop: asyncio.AbstractEventLoop, num_seen: int, turns: int, quiet: int = 0
+    ) -> None:
+        """Gives the workers what has come, once some turns of the loop brought nothing more.
+
+        A worker woken at the first of many calls would leave the others to the next batch, and
+        a small batch costs nearly what a full one does.
+        """
+        num_arrived = len(self._arrived)
+        quiet = quiet + 1 if num_arrived == num_seen else 0
+        if num_arrived < self._max_batch_rows and turns and quiet < _QUIET_TURNS:
+            if quiet:
+                # gRPC reads in a thread of its own, which may wait for this core.
+                os.sched_yield()
+            loop.call_soon(self._release, loop, num_arrived, turns - 1, quiet)
+            return
+        with self._changed:
+            for key, call in self._arrived:
+                self._waiting.setdefault(key, collections.deque()).append(call)
+            self._num_waiting += num_arrived
+            self._changed.notify(num_arrived)
+        self._arrived.clear()
 
     def _work(self) -> None:
         while batch := self._take():

@@ -89,6 +89,7 @@ def test_a_steady_stream_is_not_waited_out(model):
             calls.append(asyncio.create_task(_call(batcher, held, x=[float(number)])))
             await asyncio.sleep(0)
             if number == 150:
+                time.sleep(0.1)  # The worker's turn, not the loop's.
                 assert batcher.num_waiting < 150
         return await asyncio.gather(*calls)
 
