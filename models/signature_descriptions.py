@@ -34,7 +34,7 @@ OUTPUTS = {
     "score": "What lists are ordered by: the inner product of the weighted blocks; in similar, the "
     "cosine of the directions. -inf where a list is padded.",
     "rating": "Predicted stars, from 1 to 5; 0 where a list is padded.",
-    "embedding": "The retrieval block (a direction and one coordinate for popularity), then the "
+    "embedding": "The retrieval block (a direction, popularity, a low-pass block), then the "
     "rating block.",
     "name": 'Name of the business; "" if not known.',
     "latitude_degrees": "Latitude of the business; NaN if not known.",
