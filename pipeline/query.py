@@ -57,7 +57,11 @@ def show(args: argparse.Namespace) -> None:
             for rank, (found, name) in enumerate(zip(recommendations, names, strict=True), 1)
         ]
         console.say(f"for user {user}")
-        console.say(console.table(_COLUMNS, rows))
+        console.say(
+            console.table(_COLUMNS, rows)
+            if rows
+            else "no business passes all filters; a category or city is meant as the data spells it"
+        )
 
 
 def parse_time(text: str) -> int:

@@ -202,6 +202,9 @@ def test_query_prints_real_ids(run):
     stars = [float(line.split()[-1]) for line in narrow.stdout.splitlines()[3:]]
     assert 0 < len(stars) < 500
     assert min(stars) >= 3.5
+    nothing = t2rec("query", user, "--model", run.root, "--category", "Nowhere to be found")
+    assert (nothing.returncode, nothing.stdout.splitlines()[0]) == (0, f"for user {user}")
+    assert "no business passes all filters" in nothing.stdout
     when = t2rec("query", user, "--model", run.root, "--open-at", "some time")
     assert when.returncode == 2
     assert "such as 'Fri 21:00' for --open-at; got 'some time'" in when.stderr
