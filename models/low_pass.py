@@ -55,7 +55,7 @@ class LowPass:
       businesses: `[num_businesses, low_pass_dim]` float32 array; of those that were visited, the
         mean square length is 1; zeros of the others.
       history_weights: `[num_businesses]` float32 array: what the coordinates of each count in a
-        history.
+        history; empty for a block of dimension 0.
       weight: Length of a user's coordinates.
     """
 
@@ -66,8 +66,7 @@ class LowPass:
     @classmethod
     def none(cls, num_businesses: int) -> "LowPass":
         """Returns a block of dimension 0."""
-        empty = np.zeros([num_businesses, 0], np.float32)
-        return cls(empty, np.zeros(num_businesses, np.float32), 0.0)
+        return cls(np.zeros([num_businesses, 0], np.float32), np.zeros(0, np.float32), 0.0)
 
     @classmethod
     def of(cls, spectrum: Spectrum, recipe: LowPassRecipe) -> "LowPass":
@@ -99,6 +98,8 @@ class LowPass:
         Returns:
           `[num_users, low_pass_dim]` float32 array; zeros for an empty history.
         """
+        if not self.dim:  # As long as towers are trained: at every look.
+            return np.zeros([histories.num_rows, 0], np.float32)
         weights = self.history_weights[histories.values]
         shape = (histories.num_rows, len(self.businesses))
         visits = scipy.sparse.csr_matrix((weights, histories.values, histories.row_splits), shape)

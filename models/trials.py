@@ -320,13 +320,11 @@ class Fit:
         wanted, star = self._model_options.low_pass_dim, self._star
         num_rows = star.users.num_rows + star.businesses.num_rows
         # A filter that lets everything pass gives back the visits.
-        most = min(_MAX_LOW_PASS_BYTES // (4 * num_rows), self._max_rank() - 1)
+        max_rank = min(star.users.num_rows, star.businesses.num_rows)
+        most = min(_MAX_LOW_PASS_BYTES // (4 * num_rows), max_rank - 1)
         if wanted == tuning.AUTO:
             return [dim for dim in tuning.LOW_PASS_DIMS if dim <= most]
         return [min(int(wanted), most)] if wanted and most > 0 else []
-
-    def _max_rank(self) -> int:
-        return min(self._star.users.num_rows, self._star.businesses.num_rows)
 
     def low_pass(self, recipe: LowPassRecipe) -> LowPass:
         """Makes the low-pass block of these interactions."""
