@@ -14,6 +14,7 @@ from models.ridge import Covariates, choose_penalty
 from models.sizing import Sizes, settle_sizes
 from models.tables import EntityTable, Interactions
 from models.trials import RATING, RETRIEVAL, Choice, Fit, Records, Star, settle
+from models.tuning import leave_out_flat
 from models.two_tower import TwoTowerModel
 from models.warm_start import Learnt, WarmStart
 
@@ -90,6 +91,7 @@ def train(
     if warm is not None:
         content, tokens = warm.align_content(content, tokens)
     businesses = dataclasses.replace(businesses, content=content, content_tokens=tokens)
+    model_options = leave_out_flat(model_options, users, businesses)
     shrinkages = choose_shrinkages(train_set, eval_set, users.num_rows, businesses.num_rows)
     model_options, sizes = settle_sizes(
         model_options, users, businesses, train_set, shrinkages, options.seed

@@ -221,10 +221,14 @@ class Fit:
         return self._rating_data(int(options.taste_dim)).sums.taste
 
     def _fits(self, recipe: tuning.Recipe) -> bool:
-        """Tells whether the vectors of all users, where a recipe has them, are small enough."""
+        """Tells whether the vectors of all users, where a recipe has them, are small enough.
+
+        They must be so at every dimension that is tried.
+        """
         if not recipe.get("user_embedding"):
             return True
-        return self._star.users.num_rows * recipe["embedding_dim"] * 4 <= _MAX_USER_BYTES
+        dim = max(recipe["embedding_dim"], *tuning.RETRIEVAL_GRIDS["embedding_dim"])
+        return self._star.users.num_rows * dim * 4 <= _MAX_USER_BYTES
 
     def _recalled(
         self, task: str, recipe: tuning.Recipe, share: float, look: EvalSplit

@@ -11,7 +11,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from models.options import ModelOptions, TrainingOptions
+from models.tables import EntityTable
 
 _LOG = logging.getLogger("t2rec")
 
@@ -22,7 +25,7 @@ Recipe = Mapping[str, Any]
 
 # What both have in common is left out below.
 _COMMON: Recipe = {
-    "embedding_dim": 128,
+    "embedding_dim": 64,
     "candidate_covariates": 0.3,
     "query_covariates": 0.0,
 }
@@ -61,13 +64,13 @@ RETRIEVAL_GRIDS: Mapping[str, Sequence[Any]] = {
 LOW_PASS_DIMS = (16, 32, 64, 128, 256)
 # Who visited what tells much where users rate much, and misleads where they do not.
 RATING_RECIPES: tuple[Recipe, ...] = (
-    {"taste_dim": 8, "rating_learning_rate": 1e-3},
-    {"taste_dim": 0, "rating_learning_rate": 1e-3},
+    {"taste_dim": 8, "rating_learning_rate": 2e-3},
+    {"taste_dim": 0, "rating_learning_rate": 2e-3},
 )
-RATING_GRIDS: Mapping[str, Sequence[Any]] = {"rating_learning_rate": (5e-4, 1e-3, 2e-3)}
+RATING_GRIDS: Mapping[str, Sequence[Any]] = {"rating_learning_rate": (1e-3, 2e-3, 4e-3)}
 
 # Shares of a whole run that trials last, and how many recipes go on from each to the next.
-_SHARES = (0.1, 0.35, 1.0)
+_SHARES = (0.15, 0.4, 1.0)
 _KEPT = (3, 2)
 # So few recipes are all run whole: short runs tell less.
 _FEW = 2
@@ -105,6 +108,34 @@ def open_recipes(
         if free not in narrowed:
             narrowed.append(free)
     return narrowed
+
+
+def leave_out_flat(
+    model_options: ModelOptions, users: EntityTable, businesses: EntityTable
+) -> ModelOptions:
+    """Leaves covariates out of retrieval where they are the same for everybody.
+
+    They would be tried in vain, and cost a quarter of each step over a large catalogue.
+
+    Args:
+      model_options: What is told here stays.
+      users: All users.
+      businesses: All businesses, with content coordinates.
+    """
+    flat = {
+        "query_covariates": not _varies(users.numeric),
+        "candidate_covariates": not _varies(businesses.numeric) and not _varies(businesses.content),
+    }
+    left_out = [
+        key for key, is_flat in flat.items() if is_flat and getattr(model_options, key) == AUTO
+    ]
+    if left_out:
+        _LOG.info("covariates are all the same: %s 0", ", ".join(left_out))
+    return model_options.model_copy(update=dict.fromkeys(left_out, 0.0))
+
+
+def _varies(columns: np.ndarray) -> bool:
+    return bool(len(columns)) and bool((columns != columns[0]).any())
 
 
 def apply_recipe(
@@ -166,7 +197,7 @@ def search(
         for recipe in _neighbours(_best(trials).recipe, field, values):
             attempt(recipe, first)
     if first < whole:
-        for trial in _ranked(trials, short)[: _KEPT[0]]:
+        for trial in _best_of_kinds(_ranked(trials, short), grids)[: _KEPT[0]]:
             attempt(trial.recipe, longer)
         if _best(trials).share > short:
             for trial in _ranked(trials, longer)[: _KEPT[1]]:
@@ -198,6 +229,20 @@ def _ranked(trials: Sequence[Trial], share: float) -> list[Trial]:
     """Lists the trials of one length that did not fail, the best first."""
     good = [t for t in trials if t.share == share and t.score > -math.inf]
     return sorted(good, key=lambda trial: -trial.score)
+
+
+def _best_of_kinds(ranked: Sequence[Trial], grids: Mapping[str, Sequence[Any]]) -> list[Trial]:
+    """Puts the best trial of each kind of recipe before the others.
+
+    Recipes are of one kind if they differ in fields with a grid only. Short runs flatter the kinds
+    that learn fast, and the best of them has many neighbours: alone they would fill all places.
+    """
+    first, others, kinds = [], [], set()
+    for trial in ranked:
+        kind = frozenset((key, value) for key, value in trial.recipe.items() if key not in grids)
+        (others if kind in kinds else first).append(trial)
+        kinds.add(kind)
+    return [*first, *others]
 
 
 def _neighbours(recipe: Recipe, field: str, values: Sequence[Any]) -> list[Recipe]:

@@ -137,14 +137,14 @@ def _cells(
 
 def compare_cells(profile: str) -> list[RivalCell]:
     """Lists the cells of `compare`: all users known, and a third of them not."""
-    num = 8_000 if profile == QUICK else 100_000
+    num = 8_000 if profile == QUICK else 40_000
     settings = [("all users known", num, 20, True, 0.0), ("30 % cold users", num, 20, True, 0.3)]
     return _cells(profile, (OURS, *_PAPER), settings, (2, 5))
 
 
 def limit_cells(profile: str) -> list[RivalCell]:
     """Lists the cells of `limits`: few to many ratings, covariates that tell much or nothing."""
-    sizes = (500, 8_000) if profile == QUICK else (300, 1_000, 3_000, 10_000, 100_000)
+    sizes = (500, 8_000) if profile == QUICK else (300, 1_000, 3_000, 10_000, 30_000)
     settings = []
     for informative in (True, False):
         told = "covariates tell all" if informative else "covariates tell nothing"

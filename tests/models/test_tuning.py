@@ -1,19 +1,23 @@
+import numpy as np
 import pydantic
 import pytest
 
 from models.options import ModelOptions, TrainingOptions
 from models.sizing import SIZES
+from models.tables import EntityTable
 from models.tuning import (
     AUTO,
     RATING_RECIPES,
     RETRIEVAL_GRIDS,
     RETRIEVAL_RECIPES,
     apply_recipe,
+    leave_out_flat,
     open_recipes,
     search,
 )
 
 _FOREVER = 1e9
+SHORT, LONGER = 0.15, 0.4
 
 
 def open_fields(options):
@@ -48,7 +52,7 @@ class TestOpenRecipes:
 
     def test_nothing_open_is_one_empty_recipe(self):
         model_options = ModelOptions(temperature=0.1, user_embedding=True)
-        options = TrainingOptions(retrieval_learning_rate=0.1)
+        options = TrainingOptions(retrieval_learning_rate=SHORT)
         assert open_recipes(self.recipes, model_options, options) == [{}]
 
     @pytest.mark.parametrize("told", [0, 3])
@@ -74,6 +78,39 @@ class TestApplyRecipe:
             ModelOptions(),
             TrainingOptions(),
         )
+
+
+class TestLeaveOutFlat:
+    flat = np.full([4, 3], 0.7, np.float32)
+    varied = np.arange(12, dtype=np.float32).reshape(4, 3)
+
+    def left_out(self, of_users, of_businesses, content, **told):
+        users = EntityTable(np.arange(4), of_users)
+        businesses = EntityTable(np.arange(4), of_businesses, content=content)
+        return leave_out_flat(ModelOptions(**told), users, businesses)
+
+    @pytest.mark.parametrize("content", [flat, np.zeros([4, 0], np.float32)])
+    def test_what_is_the_same_for_all_is_not_tried(self, content):
+        options = self.left_out(self.flat, self.flat, content)
+        assert options == ModelOptions(query_covariates=0.0, candidate_covariates=0.0)
+        # Two of the four recipes differ by the users' covariates only.
+        recipes = open_recipes(RETRIEVAL_RECIPES, options, TrainingOptions())
+        assert len(recipes) == len(RETRIEVAL_RECIPES) - 1
+        assert not any("candidate_covariates" in recipe for recipe in recipes)
+
+    def test_each_side_for_itself(self):
+        options = self.left_out(self.varied, self.flat, self.flat)
+        assert options == ModelOptions(candidate_covariates=0.0)
+        assert self.left_out(self.flat, self.varied, self.flat) == ModelOptions(
+            query_covariates=0.0
+        )
+
+    def test_content_alone_is_enough(self):
+        assert self.left_out(self.varied, self.flat, self.varied) == ModelOptions()
+
+    def test_what_is_told_stays(self):
+        told = {"query_covariates": 1.0, "candidate_covariates": 0.3}
+        assert self.left_out(self.flat, self.flat, self.flat, **told) == ModelOptions(**told)
 
 
 class Runs:
@@ -107,7 +144,7 @@ class TestSearch:
 
         runs = Runs(score)
         trials = search(recipes(8), NO_GRIDS, runs, _FOREVER)
-        assert max(trials, key=lambda t: t.score if t.share == 0.1 else 0).recipe["name"] == 2
+        assert max(trials, key=lambda t: t.score if t.share == SHORT else 0).recipe["name"] == 2
         assert trial_of(trials[-1]) == (5, 1.0)
         assert trials[-1].score == 1.0
         assert trials[-1].result == f"run {runs.done.index((5, 1.0)) + 1}"
@@ -116,17 +153,22 @@ class TestSearch:
         runs = Runs(lambda name, share: name + share)
         search(recipes(8), NO_GRIDS, runs, _FOREVER)
         assert runs.done == [
-            *((name, 0.1) for name in range(8)),
-            *((name, 0.35) for name in (7, 6, 5)),
+            *((name, SHORT) for name in range(8)),
+            *((name, LONGER) for name in (7, 6, 5)),
             *((name, 1.0) for name in (7, 6)),
         ]
 
     def test_where_longer_runs_only_overfit_a_short_one_is_the_answer(self):
         runs = Runs(lambda name, share: name - share)
         trials = search(recipes(5), NO_GRIDS, runs, _FOREVER)
-        assert trial_of(trials[-1]) == (4, 0.1)
+        assert trial_of(trials[-1]) == (4, SHORT)
         # The longer runs of three say so; whole ones are spared.
-        assert runs.done == [*((name, 0.1) for name in range(5)), (4, 0.35), (3, 0.35), (2, 0.35)]
+        assert runs.done == [
+            *((name, SHORT) for name in range(5)),
+            (4, LONGER),
+            (3, LONGER),
+            (2, LONGER),
+        ]
 
     def test_fields_of_the_best_move_along_their_grids(self):
         tried = []
@@ -139,7 +181,7 @@ class TestSearch:
         trials = search(starts, {"x": (0, 2, 3), "y": (1, 2, 9), "z": (0, 1)}, run, _FOREVER)
         assert trials[-1].recipe == {"x": 3, "y": 1}
         # x up and down from the best start; then y down and up from x = 3, which was better.
-        assert tried[3:7] == [(3, 2, 0.1), (0, 2, 0.1), (3, 9, 0.1), (3, 1, 0.1)]
+        assert tried[3:7] == [(3, 2, SHORT), (0, 2, SHORT), (3, 9, SHORT), (3, 1, SHORT)]
 
     def test_few_recipes_are_run_whole_and_so_are_their_neighbours(self):
         tried = []
@@ -151,6 +193,24 @@ class TestSearch:
         trials = search([{"x": 0}, {"x": 2}], {"x": (0, 2, 3)}, run, _FOREVER)
         assert tried == [(0, 1.0), (2, 1.0), (3, 1.0), (0, 1.0)]
         assert trials[-1].recipe == {"x": 3}
+
+    def test_the_best_of_each_kind_goes_on(self):
+        # "fast" has no grid: it tells kinds apart. Fast recipes lead at first, with all neighbours.
+        tried = []
+
+        def run(recipe, share):
+            tried.append((recipe["fast"], recipe["x"], share))
+            lead = 1.0 if recipe["fast"] else 3.0 * share
+            return lead - 0.01 * abs(recipe["x"] - 3), None
+
+        starts = [{"fast": fast, "x": x} for fast, x in ((True, 2), (False, 2), (True, 0))]
+        trials = search(starts, {"x": (0, 2, 3)}, run, _FOREVER)
+        assert [trial for trial in tried if trial[2] == LONGER] == [
+            (True, 3, LONGER),
+            (False, 2, LONGER),
+            (True, 2, LONGER),
+        ]
+        assert trials[-1].recipe == {"fast": False, "x": 2}
 
     @pytest.mark.parametrize("count", range(1, 9))
     def test_the_last_trial_is_the_best(self, count):
@@ -198,10 +258,10 @@ class TestTime:
         ("seconds", "done"),
         [
             # The first recipe is tried in any case.
-            (0.0, [(0, 0.1), (0, 1.0)]),
-            (2.5, [(0, 0.1), (1, 0.1), (2, 0.1), (2, 1.0)]),
-            # The short runs last 8 seconds; two longer ones begin.
-            (12.0, [*((name, 0.1) for name in range(8)), (7, 0.35), (6, 0.35), (7, 1.0)]),
+            (0.0, [(0, SHORT), (0, 1.0)]),
+            (3.5, [(0, SHORT), (1, SHORT), (2, SHORT), (2, 1.0)]),
+            # The short runs last 12 seconds; two longer ones begin.
+            (17.0, [*((name, SHORT) for name in range(8)), (7, LONGER), (6, LONGER), (7, 1.0)]),
         ],
     )
     def test_after_it_only_the_best_so_far_is_run_whole(self, clock, seconds, done):
@@ -212,8 +272,8 @@ class TestTime:
 
     def test_a_whole_run_that_ends_late_is_the_last(self, clock):
         runs = self.runs(clock)
-        search(recipes(8), NO_GRIDS, runs, 20.0)
-        # 8 + 10.5 seconds of shorter runs; the first whole run ends after the time.
+        search(recipes(8), NO_GRIDS, runs, 25.0)
+        # 12 + 12 seconds of shorter runs; the first whole run ends after the time.
         assert runs.done[-1] == (7, 1.0)
         assert sum(share == 1.0 for _, share in runs.done) == 1
 
