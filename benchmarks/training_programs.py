@@ -106,7 +106,10 @@ def ours(
         candidate_covariates=0.0,
     )
     options = TrainingOptions(
-        rating_batch_size=RATING_BATCH, rating_learning_rate=1e-3, retrieval_learning_rate=6e-3
+        rating_batch_size=RATING_BATCH,
+        rating_epochs=8,
+        rating_learning_rate=1e-3,
+        retrieval_learning_rate=6e-3,
     )
     data = RatingData.prepare(interactions, users, businesses, (8.0, 4.0), 10.0, 0, options)
     histories = interactions.histories(users.num_rows)

@@ -155,7 +155,7 @@ class TrainingOptions(Options):
 
     rating_batch_size: Count = 1_024
     retrieval_batch_size: Count = 256
-    rating_epochs: Count = 8
+    rating_epochs: Count | Auto = "auto"
     retrieval_epochs: Count = 20
     min_steps: Count = 640
     max_rating_examples: Count = 20_000_000

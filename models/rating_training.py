@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -102,6 +102,33 @@ class RatingData:
         )
 
 
+def num_steps(ratings: Interactions, epochs: int, options: TrainingOptions) -> int:
+    """Returns how many steps a whole run has.
+
+    Args:
+      ratings: What it learns from.
+      epochs: Passes over them, as far as the limits permit.
+      options: The limits.
+    """
+    most = max(1.0, options.max_rating_examples / len(ratings))
+    passes = 0.0 if ratings.rated_alike else min(epochs, most)
+    return max(options.min_steps, math.ceil(passes * len(ratings) / options.rating_batch_size))
+
+
+def distinct_epochs(
+    ratings: Interactions, values: Sequence[int], options: TrainingOptions
+) -> list[int]:
+    """Lists the passes that the limits leave apart, the fewest of those that they make equal.
+
+    Args:
+      ratings: What a run learns from.
+      values: Passes, in ascending order.
+      options: The limits.
+    """
+    lengths = {num_steps(ratings, epochs, options): epochs for epochs in reversed(values)}
+    return sorted(lengths.values())
+
+
 class RatingLoop(TrainingLoop):
     """Mean squared error; Adam on a cosine, averaged weights."""
 
@@ -109,12 +136,7 @@ class RatingLoop(TrainingLoop):
 
     def __init__(self, model: TwoTowerModel, data: RatingData, options: TrainingOptions):
         """Prepares a run over the ratings."""
-        count = len(data.interactions)
-        epochs = min(options.rating_epochs, max(1.0, options.max_rating_examples / count))
-        if data.interactions.rated_alike:
-            epochs = 0.0
-        steps = math.ceil(epochs * count / options.rating_batch_size)
-        super().__init__(model, max(options.min_steps, steps))
+        super().__init__(model, num_steps(data.interactions, int(options.rating_epochs), options))
         self._data = data
         self._options = options
 

@@ -18,7 +18,7 @@ from models.factors import Factors
 from models.looks import EvalSplit
 from models.low_pass import LowPass, LowPassRecipe, choose_low_pass
 from models.options import ModelOptions, TrainingOptions
-from models.rating_training import RatingData, RatingLoop
+from models.rating_training import RatingData, RatingLoop, distinct_epochs
 from models.retrieval_training import RetrievalLoop
 from models.spectral import Spectrum
 from models.tables import EntityTable, Interactions
@@ -66,6 +66,7 @@ def _recipes() -> dict[str, Sequence[tuning.Recipe]]:
     return {RATING: tuning.RATING_RECIPES, RETRIEVAL: tuning.RETRIEVAL_RECIPES}
 
 
+_EPOCHS = "rating_epochs"
 _GRIDS = {RATING: tuning.RATING_GRIDS, RETRIEVAL: tuning.RETRIEVAL_GRIDS}
 
 
@@ -167,9 +168,12 @@ class Fit:
         )
 
         grids = _GRIDS[task]
-        if task == RATING and self._interactions.rated_alike:
-            _LOG.info("all training stars are the same: there is one recipe to predict them")
-            recipes, grids = recipes[-1:], {}
+        if task == RATING:
+            epochs = distinct_epochs(self._interactions, grids[_EPOCHS], options)
+            grids = {**grids, _EPOCHS: epochs}
+            if self._interactions.rated_alike:
+                _LOG.info("all training stars are the same: there is one recipe to predict them")
+                recipes, grids = recipes[-1:], {}
         if self._star.warm:
             # What was learnt before may mislead: eval decides on that, too.
             recipes = [{**recipe, _WARM: warm} for recipe in recipes for warm in (True, False)]

@@ -51,7 +51,7 @@ RETRIEVAL_RECIPES: tuple[Recipe, ...] = (
     {**_SPARSE, "query_covariates": 0.3},
     {**_DENSE, "user_embedding": False},
 )
-# From the best of them, each field is moved a place up and down its grid, and stays where it helps.
+# From the best of them, each field is moved up its grid as long as that helps, or else down.
 # The rate stays: short runs flatter high ones.
 RETRIEVAL_GRIDS: Mapping[str, Sequence[Any]] = {
     "temperature": (0.08, 0.12, 0.18, 0.25, 0.35),
@@ -64,10 +64,13 @@ RETRIEVAL_GRIDS: Mapping[str, Sequence[Any]] = {
 LOW_PASS_DIMS = (16, 32, 64, 128, 256)
 # Who visited what tells much where users rate much, and misleads where they do not.
 RATING_RECIPES: tuple[Recipe, ...] = (
-    {"taste_dim": 8, "rating_learning_rate": 2e-3},
-    {"taste_dim": 0, "rating_learning_rate": 2e-3},
+    {"taste_dim": 8, "rating_learning_rate": 2e-3, "rating_epochs": 8},
+    {"taste_dim": 0, "rating_learning_rate": 2e-3, "rating_epochs": 8},
 )
-RATING_GRIDS: Mapping[str, Sequence[Any]] = {"rating_learning_rate": (1e-3, 2e-3, 4e-3)}
+RATING_GRIDS: Mapping[str, Sequence[Any]] = {
+    "rating_learning_rate": (1e-3, 2e-3, 4e-3, 8e-3),
+    "rating_epochs": (8, 16, 32),
+}
 
 # Shares of a whole run that trials last, and how many recipes go on from each to the next.
 _SHARES = (0.15, 0.4, 1.0)
@@ -189,13 +192,22 @@ def search(
         trials.append(Trial(recipe, share, score, result))
         return trials[-1]
 
+    def climb(field: str, values: Sequence[Any], by: int) -> bool:
+        helped = False
+        while moved := _move(_best(trials).recipe, field, values, by):
+            trial = attempt(moved, first)
+            if trial is None or trial is not _best(trials):
+                break
+            helped = True
+        return helped
+
     short, longer, whole = _SHARES
     first = short if len(recipes) > _FEW else whole
     for recipe in recipes:
         attempt(recipe, first)
     for field, values in grids.items():
-        for recipe in _neighbours(_best(trials).recipe, field, values):
-            attempt(recipe, first)
+        if not climb(field, values, 1):
+            climb(field, values, -1)
     if first < whole:
         for trial in _best_of_kinds(_ranked(trials, short), grids)[: _KEPT[0]]:
             attempt(trial.recipe, longer)
@@ -237,7 +249,9 @@ def _best_of_kinds(ranked: Sequence[Trial], grids: Mapping[str, Sequence[Any]]) 
     Recipes are of one kind if they differ in fields with a grid only. Short runs flatter the kinds
     that learn fast, and the best of them has many neighbours: alone they would fill all places.
     """
-    first, others, kinds = [], [], set()
+    first: list[Trial] = []
+    others: list[Trial] = []
+    kinds: set[frozenset[tuple[str, Any]]] = set()
     for trial in ranked:
         kind = frozenset((key, value) for key, value in trial.recipe.items() if key not in grids)
         (others if kind in kinds else first).append(trial)
@@ -245,9 +259,8 @@ def _best_of_kinds(ranked: Sequence[Trial], grids: Mapping[str, Sequence[Any]]) 
     return [*first, *others]
 
 
-def _neighbours(recipe: Recipe, field: str, values: Sequence[Any]) -> list[Recipe]:
-    """Moves a field of a recipe a place up and a place down, if it is open."""
-    if field not in recipe:
-        return []
-    place = values.index(recipe[field])
-    return [{**recipe, field: values[p]} for p in (place + 1, place - 1) if 0 <= p < len(values)]
+def _move(recipe: Recipe, field: str, values: Sequence[Any], by: int) -> Recipe | None:
+    """Moves a field of a recipe along its grid, if it is open and the grid goes on."""
+    if field not in recipe or not 0 <= values.index(recipe[field]) + by < len(values):
+        return None
+    return {**recipe, field: values[values.index(recipe[field]) + by]}

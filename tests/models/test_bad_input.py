@@ -140,7 +140,7 @@ class TestOddData:
         options = _OPTIONS.model_copy(update={"rating_learning_rate": "auto", "rating_epochs": 90})
         result = _train(_data(stars=4.0), options, _only("rating").model_copy(update=open_))
         (trial,) = result.choices["rating"].trials
-        assert trial["recipe"] == {"taste_dim": 0, "rating_learning_rate": 1e-3}
+        assert trial["recipe"] == {"taste_dim": 0, "rating_learning_rate": 2e-3}
         assert result.choices["rating"].num_steps == options.min_steps
         assert result.model.factors.factor_dim == 0
 

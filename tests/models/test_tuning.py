@@ -57,7 +57,7 @@ class TestOpenRecipes:
 
     @pytest.mark.parametrize("told", [0, 3])
     def test_a_value_that_counts_as_false_is_told_as_well(self, told):
-        options = TrainingOptions(rating_learning_rate=1e-3)
+        options = TrainingOptions(rating_learning_rate=1e-3, rating_epochs=8)
         found = open_recipes(RATING_RECIPES, ModelOptions(taste_dim=told), options)
         assert found == [{}]
 
@@ -180,10 +180,29 @@ class TestSearch:
         starts = [{"x": 2, "y": 2}, {"x": 0, "y": 2}, {"x": 2, "y": 9}]
         trials = search(starts, {"x": (0, 2, 3), "y": (1, 2, 9), "z": (0, 1)}, run, _FOREVER)
         assert trials[-1].recipe == {"x": 3, "y": 1}
-        # x up and down from the best start; then y down and up from x = 3, which was better.
-        assert tried[3:7] == [(3, 2, SHORT), (0, 2, SHORT), (3, 9, SHORT), (3, 1, SHORT)]
+        # x up from the best start, to the end of its grid; then y up in vain, and down.
+        assert tried[3:7] == [(3, 2, SHORT), (3, 9, SHORT), (3, 1, SHORT), (3, 1, LONGER)]
 
-    def test_few_recipes_are_run_whole_and_so_are_their_neighbours(self):
+    @pytest.mark.parametrize(
+        ("best", "tried"), [(5, [2, 3, 4, 5]), (4, [2, 3, 4, 5]), (2, [2, 3, 1]), (0, [2, 3, 1, 0])]
+    )
+    def test_a_field_moves_one_way_as_long_as_that_helps(self, best, tried):
+        done = []
+
+        def run(recipe, share):
+            done.append(recipe["x"])
+            return -abs(recipe["x"] - best), None
+
+        trials = search([{"x": 2}], {"x": (0, 1, 2, 3, 4, 5)}, run, _FOREVER)
+        assert done == tried
+        assert trials[-1].recipe == {"x": best}
+
+    def test_a_move_that_changes_nothing_ends_it(self):
+        runs = Runs(lambda name, share: 0.5)
+        search([{"name": 1}], {"name": (0, 1, 2, 3)}, runs, _FOREVER)
+        assert [name for name, _ in runs.done] == [1, 2, 0]
+
+    def test_few_recipes_are_run_whole_and_so_is_what_the_best_moves_to(self):
         tried = []
 
         def run(recipe, share):
@@ -191,7 +210,7 @@ class TestSearch:
             return -abs(recipe["x"] - 3), None
 
         trials = search([{"x": 0}, {"x": 2}], {"x": (0, 2, 3)}, run, _FOREVER)
-        assert tried == [(0, 1.0), (2, 1.0), (3, 1.0), (0, 1.0)]
+        assert tried == [(0, 1.0), (2, 1.0), (3, 1.0)]
         assert trials[-1].recipe == {"x": 3}
 
     def test_the_best_of_each_kind_goes_on(self):
