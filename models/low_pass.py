@@ -143,8 +143,8 @@ def choose_low_pass(
       may_be_none: Whether the first of them must be better than no block likewise.
 
     Returns:
-      The recipe, of dimension 0 for no block; and the mean NDCG@20 with and without it, of at
-      least some of the users of the eval split.
+      The recipe, of dimension 0 for no block; and the mean of `EvalSplit.ndcgs` with and without
+      it, of at least some of the users of the eval split.
     """
     look = look.thinned(max(1, _MAX_CELLS // model.counts.shape[0]))
     queries, candidates = look.embed(model)

@@ -319,7 +319,7 @@ class Fit:
         loop.load(self.best_weights(RETRIEVAL))
         is_open = self._model_options.low_pass_dim == tuning.AUTO
         chosen, ndcg, without = choose_low_pass(self._spectrum(), look, model, dims, is_open)
-        told = "low-pass block of %d coordinates, weight %g: eval NDCG@20 %.4f, %.4f without"
+        told = "low-pass block of %d coordinates, weight %g: eval NDCG@50 %.4f, %.4f without"
         _LOG.info(told, chosen.dim, chosen.weight, ndcg, without)
         return chosen
 

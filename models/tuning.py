@@ -195,6 +195,8 @@ def search(
     def climb(field: str, values: Sequence[Any], by: int) -> bool:
         helped = False
         while moved := _move(_best(trials).recipe, field, values, by):
+            if any(trial.recipe == moved for trial in trials):
+                break
             trial = attempt(moved, first)
             if trial is None or trial is not _best(trials):
                 break

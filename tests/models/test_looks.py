@@ -103,20 +103,32 @@ class TestLists:
         assert metrics == {
             "recall@20": pytest.approx(2.5 / 3),
             "ndcg@20": pytest.approx(ndcg),
+            "ndcg@50": pytest.approx(ndcg),
         }
-        assert score == metrics["ndcg@20"]
+        assert score == metrics["ndcg@50"]
 
     def test_only_users_of_the_split_are_ranked(self, model):
         split_of().rank(model)
         assert model.asked == [[0, 1, 2]]
 
-    def test_lists_end_after_twenty(self):
-        # 30 businesses in the order of their rows; those at places 20 and 21 are relevant.
-        model = Stub(-np.arange(30.0)[None].repeat(_NUM_USERS, 0), np.zeros([_NUM_USERS, 30]))
-        _, twentieth = split_of(eval_set=ratings((4, 19, 3))).rank(model)
-        _, next_one = split_of(eval_set=ratings((4, 20, 3))).rank(model)
-        assert twentieth == {"recall@20": 1.0, "ndcg@20": pytest.approx(1 / np.log2(21))}
-        assert next_one == {"recall@20": 0.0, "ndcg@20": 0.0}
+    @pytest.mark.parametrize(
+        ("place", "recall", "ndcg"),
+        [
+            (20, 1.0, [1 / np.log2(21), 1 / np.log2(21)]),
+            (21, 0.0, [0.0, 1 / np.log2(22)]),
+            (50, 0.0, [0.0, 1 / np.log2(51)]),
+            (51, 0.0, [0.0, 0.0]),
+        ],
+    )
+    def test_lists_end_after_twenty_and_fifty(self, place, recall, ndcg):
+        # 60 businesses in the order of their rows.
+        model = Stub(-np.arange(60.0)[None].repeat(_NUM_USERS, 0), np.zeros([_NUM_USERS, 60]))
+        _, found = split_of(eval_set=ratings((4, place - 1, 3))).rank(model)
+        assert found == {
+            "recall@20": recall,
+            "ndcg@20": pytest.approx(ndcg[0]),
+            "ndcg@50": pytest.approx(ndcg[1]),
+        }
 
     def test_of_many_users_some_are_chosen_by_seed(self, model):
         chosen = set()

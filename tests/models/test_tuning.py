@@ -197,6 +197,11 @@ class TestSearch:
         assert done == tried
         assert trials[-1].recipe == {"x": best}
 
+    def test_what_was_tried_is_not_tried_again(self):
+        runs = Runs(lambda name, share: float(name))
+        search([{"name": 1}, {"name": 2}], {"name": (0, 1, 2)}, runs, _FOREVER)
+        assert [name for name, _ in runs.done] == [1, 2]
+
     def test_a_move_that_changes_nothing_ends_it(self):
         runs = Runs(lambda name, share: 0.5)
         search([{"name": 1}], {"name": (0, 1, 2, 3)}, runs, _FOREVER)
