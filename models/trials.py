@@ -182,7 +182,8 @@ class Fit:
             outcome = self._recalled(task, recipe, share, look)
             return outcome.score, outcome
 
-        trials = tuning.search(recipes, grids, run, options.tuning_seconds, kept.clock)
+        whole_grids = tuning.RETRIEVAL_WHOLE_GRIDS if task == RETRIEVAL else {}
+        trials = tuning.search(recipes, grids, run, options.tuning_seconds, kept.clock, whole_grids)
         best = trials[-1]
         outcome: _Outcome = best.result
         if outcome.error:
@@ -231,7 +232,7 @@ class Fit:
         """
         if not recipe.get("user_embedding"):
             return True
-        dim = max(recipe["embedding_dim"], *tuning.RETRIEVAL_GRIDS["embedding_dim"])
+        dim = max(recipe["embedding_dim"], *tuning.RETRIEVAL_WHOLE_GRIDS["embedding_dim"])
         return self._star.users.num_rows * dim * 4 <= _MAX_USER_BYTES
 
     def _recalled(
@@ -393,7 +394,7 @@ class Fit:
         if self._kept_spectrum is None or self._kept_spectrum.rank < rank:
             wanted = self._model_options.embedding_dim
             if wanted == tuning.AUTO:
-                wanted = max(tuning.RETRIEVAL_GRIDS["embedding_dim"])
+                wanted = max(tuning.RETRIEVAL_WHOLE_GRIDS["embedding_dim"])
             self._kept_spectrum = Spectrum.of(
                 self._interactions,
                 self._star.users.num_rows,

@@ -58,8 +58,9 @@ RETRIEVAL_GRIDS: Mapping[str, Sequence[Any]] = {
     "query_covariates": (0.0, 0.3, 1.0),
     "history_power": (0.0, 0.25, 0.5),
     "candidate_covariates": (0.0, 0.3, 1.0),
-    "embedding_dim": (32, 64, 128),
 }
+# Likewise, but in whole runs: short ones flatter few coordinates.
+RETRIEVAL_WHOLE_GRIDS: Mapping[str, Sequence[Any]] = {"embedding_dim": (32, 64, 128)}
 # Of the block in closed form beside the direction, in ascending order.
 LOW_PASS_DIMS = (16, 32, 64, 128, 256)
 # Who visited what tells much where users rate much, and misleads where they do not.
@@ -159,6 +160,7 @@ def search(
     run: Callable[[Recipe, float], tuple[float, Any]],
     seconds: float,
     clock: Callable[[], float] | None = None,
+    whole_grids: Mapping[str, Sequence[Any]] | None = None,
 ) -> list[Trial]:
     """Finds the best recipe: short runs of many, longer runs of the best.
 
@@ -175,6 +177,7 @@ def search(
         of a run that failed is -inf.
       seconds: Time after which no trial begins but a last one: of the best recipe so far, whole.
       clock: Tells the time in seconds; `time.monotonic` by default.
+      whole_grids: As `grids`, of fields that are varied last, in whole runs.
 
     Returns:
       All trials in order, but the best one last; it has failed only if all have.
@@ -192,12 +195,17 @@ def search(
         trials.append(Trial(recipe, share, score, result))
         return trials[-1]
 
-    def climb(field: str, values: Sequence[Any], by: int) -> bool:
+    def vary(grids: Mapping[str, Sequence[Any]], share: float) -> None:
+        for field, values in grids.items():
+            if not climb(field, values, 1, share):
+                climb(field, values, -1, share)
+
+    def climb(field: str, values: Sequence[Any], by: int, share: float) -> bool:
         helped = False
         while moved := _move(_best(trials).recipe, field, values, by):
-            if any(trial.recipe == moved for trial in trials):
+            if any(trial.recipe == moved and trial.share == share for trial in trials):
                 break
-            trial = attempt(moved, first)
+            trial = attempt(moved, share)
             if trial is None or trial is not _best(trials):
                 break
             helped = True
@@ -207,15 +215,15 @@ def search(
     first = short if len(recipes) > _FEW else whole
     for recipe in recipes:
         attempt(recipe, first)
-    for field, values in grids.items():
-        if not climb(field, values, 1):
-            climb(field, values, -1)
+    vary(grids, first)
     if first < whole:
         for trial in _best_of_kinds(_ranked(trials, short), grids)[: _KEPT[0]]:
             attempt(trial.recipe, longer)
         if _best(trials).share > short:
             for trial in _ranked(trials, longer)[: _KEPT[1]]:
                 attempt(trial.recipe, whole)
+    if _best(trials).share == whole:
+        vary(whole_grids or {}, whole)
     if clock() > deadline:
         _LOG.info("training.tuning_seconds left no time for more trials")
         best = _best(trials)

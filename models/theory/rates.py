@@ -176,7 +176,7 @@ def report_curves(rows: Sequence[Row]) -> Report:
         lines.append([name, str(len(curve)), str(law), f"{predicted:.2f}", verdict])
     header = ("curve", "runs", "slope [95 %]", "predicted", "verdict")
     figure = Figure(
-        "Broken: the predicted slope",
+        "Dashed: the predicted slope",
         "training ratings |Ω|",
         "excess risk",
         points,

@@ -10,6 +10,7 @@ from models.tuning import (
     RATING_RECIPES,
     RETRIEVAL_GRIDS,
     RETRIEVAL_RECIPES,
+    RETRIEVAL_WHOLE_GRIDS,
     apply_recipe,
     leave_out_flat,
     open_recipes,
@@ -197,6 +198,25 @@ class TestSearch:
         assert done == tried
         assert trials[-1].recipe == {"x": best}
 
+    def test_some_fields_move_in_whole_runs_only(self):
+        tried = []
+
+        def run(recipe, share):
+            tried.append((recipe["x"], recipe["dim"], share))
+            return share - abs(recipe["x"] - 2) + 0.1 * recipe["dim"] * (share - 0.5), None
+
+        starts = [{"x": x, "dim": 1} for x in (1, 0, 2)]
+        whole = {"dim": (0, 1, 2, 3)}
+        trials = search(starts, {"x": (0, 1, 2)}, run, _FOREVER, whole_grids=whole)
+        assert {dim for _, dim, share in tried if share < 1} == {1}
+        assert tried[-3:] == [(1, 1, 1.0), (2, 2, 1.0), (2, 3, 1.0)]
+        assert trials[-1].recipe == {"x": 2, "dim": 3}
+
+    def test_where_a_short_run_is_best_no_whole_one_follows(self):
+        runs = Runs(lambda name, share: name - share)
+        search(recipes(5), NO_GRIDS, runs, _FOREVER, whole_grids={"name": (0, 1, 2, 3, 4)})
+        assert not any(share == 1.0 for _, share in runs.done)
+
     def test_what_was_tried_is_not_tried_again(self):
         runs = Runs(lambda name, share: float(name))
         search([{"name": 1}, {"name": 2}], {"name": (0, 1, 2)}, runs, _FOREVER)
@@ -345,6 +365,6 @@ class TestRecipes:
 
     def test_grids_hold_the_values_of_all_recipes(self):
         for recipe in RETRIEVAL_RECIPES:
-            for field, values in RETRIEVAL_GRIDS.items():
+            for field, values in {**RETRIEVAL_GRIDS, **RETRIEVAL_WHOLE_GRIDS}.items():
                 assert recipe[field] in values
                 assert list(values) == sorted(values)
