@@ -76,6 +76,8 @@ RATING_GRIDS: Mapping[str, Sequence[Any]] = {
 # Shares of a whole run that trials last, and how many recipes go on from each to the next.
 _SHARES = (0.15, 0.4, 1.0)
 _KEPT = (3, 2)
+# What is so far behind the best, of its score, does not go on to a whole run.
+_FAR_BEHIND = 0.1
 # So few recipes are all run whole: short runs tell less.
 _FEW = 2
 
@@ -220,7 +222,9 @@ def search(
         for trial in _best_of_kinds(_ranked(trials, short), grids)[: _KEPT[0]]:
             attempt(trial.recipe, longer)
         if _best(trials).share > short:
-            for trial in _ranked(trials, longer)[: _KEPT[1]]:
+            leader, *others = _ranked(trials, longer)[: _KEPT[1]]
+            near = [t for t in others if leader.score - t.score <= _FAR_BEHIND * abs(leader.score)]
+            for trial in (leader, *near):
                 attempt(trial.recipe, whole)
     if _best(trials).share == whole:
         vary(whole_grids or {}, whole)

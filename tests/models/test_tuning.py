@@ -141,23 +141,30 @@ class TestSearch:
     def test_the_best_after_a_whole_run_wins_whoever_leads_at_first(self):
         # Recipe 5 learns slowly; recipe 2 leads until the whole run.
         def score(name, share):
-            return {5: share, 2: 0.3 + 0.5 * share}.get(name, 0.01 * name)
+            return {5: 1.2 * share, 2: 0.3 + 0.5 * share}.get(name, 0.01 * name)
 
         runs = Runs(score)
         trials = search(recipes(8), NO_GRIDS, runs, _FOREVER)
         assert max(trials, key=lambda t: t.score if t.share == SHORT else 0).recipe["name"] == 2
         assert trial_of(trials[-1]) == (5, 1.0)
-        assert trials[-1].score == 1.0
+        assert trials[-1].score == 1.2
         assert trials[-1].result == f"run {runs.done.index((5, 1.0)) + 1}"
 
     def test_the_best_go_on(self):
-        runs = Runs(lambda name, share: name + share)
+        runs = Runs(lambda name, share: 100 + name + share)
         search(recipes(8), NO_GRIDS, runs, _FOREVER)
         assert runs.done == [
             *((name, SHORT) for name in range(8)),
             *((name, LONGER) for name in (7, 6, 5)),
             *((name, 1.0) for name in (7, 6)),
         ]
+
+    @pytest.mark.parametrize(("second", "goes_on"), [(0.91, True), (0.89, False)])
+    def test_who_is_far_behind_does_not_go_on_to_a_whole_run(self, second, goes_on):
+        runs = Runs(lambda name, share: {0: 1.0, 1: second}.get(name, 0.5) * (1 + share))
+        search(recipes(4), NO_GRIDS, runs, _FOREVER)
+        assert (0, 1.0) in runs.done
+        assert ((1, 1.0) in runs.done) == goes_on
 
     def test_where_longer_runs_only_overfit_a_short_one_is_the_answer(self):
         runs = Runs(lambda name, share: name - share)
@@ -209,7 +216,7 @@ class TestSearch:
         whole = {"dim": (0, 1, 2, 3)}
         trials = search(starts, {"x": (0, 1, 2)}, run, _FOREVER, whole_grids=whole)
         assert {dim for _, dim, share in tried if share < 1} == {1}
-        assert tried[-3:] == [(1, 1, 1.0), (2, 2, 1.0), (2, 3, 1.0)]
+        assert tried[-3:] == [(2, 1, 1.0), (2, 2, 1.0), (2, 3, 1.0)]
         assert trials[-1].recipe == {"x": 2, "dim": 3}
 
     def test_where_a_short_run_is_best_no_whole_one_follows(self):
