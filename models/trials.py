@@ -68,6 +68,8 @@ def _recipes() -> dict[str, Sequence[tuning.Recipe]]:
 
 _EPOCHS = "rating_epochs"
 _GRIDS = {RATING: tuning.RATING_GRIDS, RETRIEVAL: tuning.RETRIEVAL_GRIDS}
+_WHOLE_GRIDS = {RATING: {}, RETRIEVAL: tuning.RETRIEVAL_WHOLE_GRIDS}
+_HANDICAPS = {RATING: tuning.RATING_HANDICAP, RETRIEVAL: tuning.RETRIEVAL_HANDICAP}
 
 
 def settle(
@@ -114,7 +116,8 @@ class _Outcome:
     """What a run said.
 
     Attributes:
-      score: The score of its best look; -inf if it diverged.
+      score: That of its best look, less a share for every place away from the recipes that are
+        given; -inf if it diverged.
       num_steps: Its steps.
       progress: Its looks and losses.
       factor_weight: What rating factors should count beside it.
@@ -178,8 +181,12 @@ class Fit:
             # What was learnt before may mislead: eval decides on that, too.
             recipes = [{**recipe, _WARM: warm} for recipe in recipes for warm in (True, False)]
 
+        whole_grids = _WHOLE_GRIDS[task]
+        all_grids = {**grids, **whole_grids}
+
         def run(recipe: tuning.Recipe, share: float) -> tuple[float, _Outcome]:
-            outcome = self._recalled(task, recipe, share, look)
+            handicap = _HANDICAPS[task] * tuning.places_away(recipe, recipes, all_grids)
+            outcome = self._recalled(task, recipe, share, look, handicap)
             return outcome.score, outcome
 
         whole_grids = tuning.RETRIEVAL_WHOLE_GRIDS if task == RETRIEVAL else {}
@@ -236,7 +243,7 @@ class Fit:
         return self._star.users.num_rows * dim * 4 <= _MAX_USER_BYTES
 
     def _recalled(
-        self, task: str, recipe: tuning.Recipe, share: float, look: EvalSplit
+        self, task: str, recipe: tuning.Recipe, share: float, look: EvalSplit, handicap: float
     ) -> _Outcome:
         """Runs a trial, unless an earlier process has finished it."""
         records = self._star.records
@@ -252,7 +259,7 @@ class Fit:
             return outcome
         checkpoint = records.kept.run(f"{name}-steps")
         try:
-            outcome = self._run(task, recipe, share, look, checkpoint, curves)
+            outcome = self._run(task, recipe, share, look, handicap, checkpoint, curves)
         except DivergenceError as error:
             _LOG.warning("%s failed: %s", _name(recipe, share), error)
             outcome = _Outcome(-math.inf, 0, error=str(error))
@@ -267,6 +274,7 @@ class Fit:
         recipe: tuning.Recipe,
         share: float,
         look: EvalSplit,
+        handicap: float,
         checkpoint: RunCheckpoint,
         curves: Curves,
     ) -> _Outcome:
@@ -287,6 +295,7 @@ class Fit:
         if isinstance(loop, RatingLoop):
             factor_weight, rmse = _weigh_factors(loop.fit_factors(), look, model)
             score = max(score, -rmse)
+        score -= handicap * abs(score)
         if self._is_best(task, score) and self._keeps_weights(task):
             self._best_weights[task] = loop.weights_now()
             tensors = {str(place): value for place, value in enumerate(loop.variables())}

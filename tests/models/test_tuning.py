@@ -14,6 +14,7 @@ from models.tuning import (
     apply_recipe,
     leave_out_flat,
     open_recipes,
+    places_away,
     search,
 )
 
@@ -287,6 +288,33 @@ class TestSearch:
         (trial,) = search(recipes(1), NO_GRIDS, runs, seconds)
         assert runs.done == [(0, 1.0)]
         assert trial.result == "run 1"
+
+
+class TestPlacesAway:
+    grids = {"x": (0, 1, 2, 3), "y": ("a", "b", "c")}
+    starts = (
+        {"kind": 0, "x": 1, "y": "a"},
+        {"kind": 0, "x": 3, "y": "c"},
+        {"kind": 1, "x": 0, "y": "a"},
+    )
+
+    @pytest.mark.parametrize(
+        ("recipe", "places"),
+        [
+            ({"kind": 0, "x": 1, "y": "a"}, 0),
+            ({"kind": 0, "x": 2, "y": "a"}, 1),
+            ({"kind": 0, "x": 3, "y": "b"}, 1),  # Of the second.
+            ({"kind": 0, "x": 0, "y": "c"}, 3),
+            ({"kind": 1, "x": 3, "y": "c"}, 5),  # Those of another kind do not count.
+        ],
+    )
+    def test_of_the_nearest_of_its_kind(self, recipe, places):
+        assert places_away(recipe, self.starts, self.grids) == places
+
+    def test_fields_that_are_not_open_do_not_count(self):
+        starts = [{"kind": 0, "x": 1}]
+        assert places_away({"kind": 0, "x": 3}, starts, self.grids) == 2
+        assert places_away({}, [{}], self.grids) == 0
 
 
 class TestTime:
