@@ -116,12 +116,12 @@ class _Outcome:
     """What a run said.
 
     Attributes:
-      score: That of its best look, less a share for every place away from the recipes that are
-        given; -inf if it diverged.
+      score: The score of its best look; -inf if it diverged.
       num_steps: Its steps.
       progress: Its looks and losses.
       factor_weight: What rating factors should count beside it.
       error: How it diverged; "" if it did not.
+      handicap: What its recipe takes off the score, as a share: see `tuning.places_away`.
     """
 
     score: float
@@ -129,6 +129,12 @@ class _Outcome:
     progress: Progress = dataclasses.field(default_factory=Progress)
     factor_weight: float = 0.0
     error: str = ""
+    handicap: float = 0.0
+
+    @property
+    def judged(self) -> float:
+        """What it is compared by."""
+        return self.score - self.handicap * abs(self.score) if self.handicap else self.score
 
     @classmethod
     def from_dict(cls, told: dict[str, Any]) -> "_Outcome":
@@ -187,7 +193,7 @@ class Fit:
         def run(recipe: tuning.Recipe, share: float) -> tuple[float, _Outcome]:
             handicap = _HANDICAPS[task] * tuning.places_away(recipe, recipes, all_grids)
             outcome = self._recalled(task, recipe, share, look, handicap)
-            return outcome.score, outcome
+            return outcome.judged, outcome
 
         whole_grids = tuning.RETRIEVAL_WHOLE_GRIDS if task == RETRIEVAL else {}
         trials = tuning.search(recipes, grids, run, options.tuning_seconds, kept.clock, whole_grids)
@@ -254,7 +260,7 @@ class Fit:
             outcome = _Outcome.from_dict(found[0]["outcome"])
             records.kept.credit(found[0]["seconds"])
             curves.draw(outcome.progress.curve, outcome.progress.looks)
-            if self._is_best(task, outcome.score):
+            if self._is_best(task, outcome.judged):
                 self._best_weights.pop(task, None)
             return outcome
         checkpoint = records.kept.run(f"{name}-steps")
@@ -295,12 +301,12 @@ class Fit:
         if isinstance(loop, RatingLoop):
             factor_weight, rmse = _weigh_factors(loop.fit_factors(), look, model)
             score = max(score, -rmse)
-        score -= handicap * abs(score)
-        if self._is_best(task, score) and self._keeps_weights(task):
+        outcome = _Outcome(score, steps, progress, factor_weight, handicap=handicap)
+        if self._is_best(task, outcome.judged) and self._keeps_weights(task):
             self._best_weights[task] = loop.weights_now()
             tensors = {str(place): value for place, value in enumerate(loop.variables())}
             self._star.records.kept.write(f"{task}-best", {}, tensors)
-        return _Outcome(score, steps, progress, factor_weight)
+        return outcome
 
     def _prepare(
         self, task: str, recipe: tuning.Recipe
