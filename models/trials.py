@@ -15,7 +15,7 @@ from models.checkpoints import Checkpoints, RunCheckpoint
 from models.curves import Curves
 from models.errors import InputError
 from models.factors import Factors
-from models.looks import EvalSplit
+from models.looks import DEPTH, EvalSplit
 from models.low_pass import LowPass, LowPassRecipe, choose_low_pass
 from models.options import ModelOptions, TrainingOptions
 from models.rating_training import RatingData, RatingLoop, distinct_epochs
@@ -188,11 +188,10 @@ class Fit:
             recipes = [{**recipe, _WARM: warm} for recipe in recipes for warm in (True, False)]
 
         whole_grids = _WHOLE_GRIDS[task]
-        all_grids = {**grids, **whole_grids}
 
         def run(recipe: tuning.Recipe, share: float) -> tuple[float, _Outcome]:
-            handicap = _HANDICAPS[task] * tuning.places_away(recipe, recipes, all_grids)
-            outcome = self._recalled(task, recipe, share, look, handicap)
+            places = tuning.places_away(recipe, recipes, {**grids, **whole_grids})
+            outcome = self._recalled(task, recipe, share, look, _HANDICAPS[task] * places)
             return outcome.judged, outcome
 
         whole_grids = tuning.RETRIEVAL_WHOLE_GRIDS if task == RETRIEVAL else {}
@@ -245,8 +244,7 @@ class Fit:
         """
         if not recipe.get("user_embedding"):
             return True
-        dim = max(recipe["embedding_dim"], *tuning.RETRIEVAL_WHOLE_GRIDS["embedding_dim"])
-        return self._star.users.num_rows * dim * 4 <= _MAX_USER_BYTES
+        return self._star.users.num_rows * tuning.MAX_EMBEDDING_DIM * 4 <= _MAX_USER_BYTES
 
     def _recalled(
         self, task: str, recipe: tuning.Recipe, share: float, look: EvalSplit, handicap: float
@@ -335,8 +333,8 @@ class Fit:
         loop.load(self.best_weights(RETRIEVAL))
         is_open = self._model_options.low_pass_dim == tuning.AUTO
         chosen, ndcg, without = choose_low_pass(self._spectrum(), look, model, dims, is_open)
-        told = "low-pass block of %d coordinates, weight %g: eval NDCG@50 %.4f, %.4f without"
-        _LOG.info(told, chosen.dim, chosen.weight, ndcg, without)
+        told = "low-pass block of %d coordinates, weight %g: eval NDCG@%d %.4f, %.4f without"
+        _LOG.info(told, chosen.dim, chosen.weight, DEPTH, ndcg, without)
         return chosen
 
     def _low_pass_dims(self) -> list[int]:
@@ -409,7 +407,7 @@ class Fit:
         if self._kept_spectrum is None or self._kept_spectrum.rank < rank:
             wanted = self._model_options.embedding_dim
             if wanted == tuning.AUTO:
-                wanted = max(tuning.RETRIEVAL_WHOLE_GRIDS["embedding_dim"])
+                wanted = tuning.MAX_EMBEDDING_DIM
             self._kept_spectrum = Spectrum.of(
                 self._interactions,
                 self._star.users.num_rows,

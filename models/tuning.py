@@ -61,6 +61,7 @@ RETRIEVAL_GRIDS: Mapping[str, Sequence[Any]] = {
 }
 # Likewise, but in whole runs: short ones flatter few coordinates.
 RETRIEVAL_WHOLE_GRIDS: Mapping[str, Sequence[Any]] = {"embedding_dim": (32, 64, 128)}
+MAX_EMBEDDING_DIM = max(RETRIEVAL_WHOLE_GRIDS["embedding_dim"])
 # Of the block in closed form beside the direction, in ascending order.
 LOW_PASS_DIMS = (16, 32, 64, 128, 256)
 # Who visited what tells much where users rate much, and misleads where they do not.
@@ -269,12 +270,13 @@ def places_away(
             if field in recipe
         )
 
-    kin = [
-        start
-        for start in recipes
-        if all(start[key] == value for key, value in recipe.items() if key not in grids)
-    ]
-    return min(map(places, kin), default=0)
+    kind = _kind(recipe, grids)
+    return min((places(start) for start in recipes if _kind(start, grids) == kind), default=0)
+
+
+def _kind(recipe: Recipe, grids: Mapping[str, Sequence[Any]]) -> frozenset[tuple[str, Any]]:
+    """Returns what recipes have in common that differ in fields with a grid only."""
+    return frozenset((key, value) for key, value in recipe.items() if key not in grids)
 
 
 def _best(trials: Sequence[Trial]) -> Trial:
@@ -290,17 +292,14 @@ def _ranked(trials: Sequence[Trial], share: float) -> list[Trial]:
 def _best_of_kinds(ranked: Sequence[Trial], grids: Mapping[str, Sequence[Any]]) -> list[Trial]:
     """Puts the best trial of each kind of recipe before the others.
 
-    Recipes are of one kind if they differ in fields with a grid only. Short runs flatter the kinds
-    that learn fast, and the best of them has many neighbours: alone they would fill all places.
+    Short runs flatter the kinds that learn fast, and the best of them has many neighbours: alone
+    they would fill all places.
     """
-    first: list[Trial] = []
-    others: list[Trial] = []
-    kinds: set[frozenset[tuple[str, Any]]] = set()
+    leaders: dict[frozenset[tuple[str, Any]], Trial] = {}
     for trial in ranked:
-        kind = frozenset((key, value) for key, value in trial.recipe.items() if key not in grids)
-        (others if kind in kinds else first).append(trial)
-        kinds.add(kind)
-    return [*first, *others]
+        leaders.setdefault(_kind(trial.recipe, grids), trial)
+    first = list(leaders.values())
+    return [*first, *(trial for trial in ranked if trial not in first)]
 
 
 def _move(recipe: Recipe, field: str, values: Sequence[Any], by: int) -> Recipe | None:
