@@ -7,14 +7,15 @@ from models import checkpoints, tables
 from models.bias import choose_shrinkages
 from models.checkpoints import Checkpoints
 from models.content import content_coordinates
+from models.fit import Fit, Records, Star
 from models.looks import EvalSplit
 from models.options import ModelOptions, TrainingOptions
 from models.rating_training import RatingLoop
+from models.recipes import RATING, RETRIEVAL, leave_out_flat
 from models.ridge import Covariates, choose_penalty
 from models.sizing import Sizes, settle_sizes
 from models.tables import EntityTable, Interactions
-from models.trials import RATING, RETRIEVAL, Choice, Fit, Records, Star, settle
-from models.tuning import leave_out_flat
+from models.trials import Choice, Trials, settle
 from models.two_tower import TwoTowerModel
 from models.warm_start import Learnt, WarmStart
 
@@ -101,8 +102,10 @@ def train(
     )
     star = Star(users, businesses, shrinkages, penalty, options, records, warm)
     look = EvalSplit(users.num_rows, train_set, eval_set, options.eval_users, options.seed)
-    on_train = Fit(star, train_set, model_options, keep_weights=not refit or options.warm_start)
-    choices = {task: on_train.choose(task, look) for task in _tasks(model_options)}
+    fit, fitted = Fit(star, train_set, model_options), train_set
+    keep_weights = not refit or options.warm_start
+    trials = {task: Trials(task, fit, look, keep_weights) for task in _tasks(model_options)}
+    choices = {task: of_task.choose() for task, of_task in trials.items()}
     settled, settled_training = settle(choices, model_options, options)
     learnt = None
     if options.warm_start:
@@ -113,16 +116,15 @@ def train(
             user_rows=train_set.user_rows,
             business_rows=train_set.business_rows,
             content=businesses.content,
-            taste=on_train.taste(settled),
+            taste=fit.taste(settled),
             options={
                 **settled_training.model_dump(mode="json"),
                 **settled.model_dump(mode="json"),
             },
-            weights={task: on_train.best_weights(task) for task in choices},
+            weights={task: of_task.best_weights() for task, of_task in trials.items()},
         )
-    fit, fitted = on_train, train_set
     if refit:
-        del on_train, fit  # Gigabytes, on large data.
+        del fit, trials  # Gigabytes, on large data.
         _LOG.info("training again on train + eval with what was chosen")
         fitted = train_set + eval_set
         fit = Fit(star, fitted, model_options)
@@ -140,7 +142,7 @@ def train(
                 start=fit.start(choice.recipe),
             )
         else:
-            loop.load(fit.best_weights(task))
+            loop.load(trials[task].best_weights())
         if isinstance(loop, RatingLoop) and choice.factor_weight:
             factors = loop.fit_factors()
             if factors.factor_dim:

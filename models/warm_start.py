@@ -21,9 +21,9 @@ import numpy as np
 import scipy.linalg
 import tensorflow as tf
 
-from models import tuning
 from models.checkpoints import Checkpoints
-from models.options import ModelOptions, TrainingOptions
+from models.options import AUTO, ModelOptions, TrainingOptions
+from models.recipes import apply_recipe
 from models.tables import EntityTable, IdIndex, Interactions
 from models.taste import Taste
 from models.two_tower import TwoTowerModel
@@ -160,9 +160,9 @@ class WarmStart:
         recipe = {
             key: earlier[key]
             for key, value in told.items()
-            if value == tuning.AUTO and key in earlier and key not in _CLOSED_FORM
+            if value == AUTO and key in earlier and key not in _CLOSED_FORM
         }
-        filled = tuning.apply_recipe(recipe, model_options, options)
+        filled = apply_recipe(recipe, model_options, options)
         # Validated once more: JSON knows no tuples.
         return ModelOptions(**dict(filled[0])), TrainingOptions(**dict(filled[1]))
 

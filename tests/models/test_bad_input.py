@@ -9,6 +9,7 @@ from models import training
 from models.errors import InputError
 from models.options import ModelOptions, Objective, TrainingOptions
 from models.preprocessing import ATTRIBUTES, CATEGORIES, CITY
+from models.recipes import RETRIEVAL, SPACES, Space
 from models.tables import Bag, EntityTable, Interactions
 
 _OPTIONS = TrainingOptions(
@@ -192,7 +193,7 @@ class TestDivergence:
 
     def test_of_one_recipe_leaves_the_others(self, monkeypatch, caplog):
         rates = ({"retrieval_learning_rate": 1e5}, {"retrieval_learning_rate": 6e-3})
-        monkeypatch.setattr("models.tuning.RETRIEVAL_RECIPES", rates)
+        monkeypatch.setitem(SPACES, RETRIEVAL, Space(rates))
         options = _OPTIONS.model_copy(update={"retrieval_learning_rate": "auto"})
         options = options.model_copy(update={"min_steps": 40})
         result = _train(_data(), options, _only("retrieval"))
@@ -206,7 +207,7 @@ class TestDivergence:
 
     def test_of_all_recipes_is_an_error(self, monkeypatch):
         rates = tuple({"retrieval_learning_rate": rate} for rate in (1e5, 1e6))
-        monkeypatch.setattr("models.tuning.RETRIEVAL_RECIPES", rates)
+        monkeypatch.setitem(SPACES, RETRIEVAL, Space(rates))
         options = _OPTIONS.model_copy(update={"retrieval_learning_rate": "auto"})
         options = options.model_copy(update={"min_steps": 40})
         with pytest.raises(InputError, match="The 2 recipes tried all diverged"):

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 from models.content import content_coordinates
+from models.fit import Fit, Records, Star
 from models.options import ModelOptions, TrainingOptions
 from models.preprocessing import ATTRIBUTES, CATEGORIES, CITY
+from models.recipes import RATING, RETRIEVAL
 from models.tables import Bag, EntityTable, Interactions
 from models.taste import Taste
 from models.training import train
-from models.trials import RATING, RETRIEVAL, Fit, Records, Star
 from models.warm_start import Learnt, WarmStart
 
 _OPTIONS = TrainingOptions(
