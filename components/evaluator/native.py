@@ -43,7 +43,10 @@ _EVAL_CONFIG = """
   slicing_specs {}
   slicing_specs { feature_keys: ["slice"] }
   metrics_specs {
-    metrics { class_name: "RootMeanSquaredError" config: '"name": "root_mean_squared_error"' }
+    metrics {
+      class_name: "RootMeanSquaredStars" module: "components.evaluator.native_metrics"
+      config: '"name": "root_mean_squared_error"'
+    }
     metrics {
       class_name: "MeanAbsoluteStars" module: "components.evaluator.native_metrics"
       config: '"name": "mean_absolute_error"'
