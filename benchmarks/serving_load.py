@@ -13,8 +13,11 @@ import struct
 import subprocess
 import tempfile
 import time
+import typing
 import urllib.request
 from collections.abc import Iterator
+
+import uvloop
 
 from serving.server_process import ServerProcess
 
@@ -204,41 +207,89 @@ def logged_load(
             answers.append(Answer(int(start) / 1e6, int(status), int(elapsed) / 1e3))
 
 
-async def open_load(
+def open_load(
     server: ServerProcess, path: str, rate: float, seconds: float, seed: int = 0
 ) -> list[Answer]:
-    """Asks at random times, however many wait, each request on a connection of its own.
+    """Asks at random times, however many wait, each request on a connection that is free.
 
     Clients that each keep a rate, as h2load's, ask all at once and then all pause.
 
     Args:
       server: The server.
       path: What is asked, as `/v1/models/NAME:predict`.
-      rate: Requests a second, on average.
+      rate: Requests a second, on average; what was sent less is not hidden by the answers, which
+        hold all that was sent.
       seconds: How long.
       seed: Of the times.
     """
     body = b'{"signature_name":"recommend","instances":["user-77"]}'
-    head = f"POST {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n"
+    message = head.encode() + body
     host, port = server.rest_address.split(":")
     rng = random.Random(seed)
+    free: list[_Connection] = []
+    answers: list[Answer] = []
 
-    async def ask() -> Answer:
-        sent, status = time.time(), -1
+    async def ask(sent: float) -> None:
         try:
-            reader, writer = await asyncio.open_connection(host, int(port))
-            writer.write(head.encode() + body)
-            status = int((await reader.read()).split(None, 2)[1])
-            writer.close()
-        except (OSError, IndexError):
-            pass
-        return Answer(sent, status, (time.time() - sent) * 1e3)
+            connection = free.pop() if free else await _Connection.open(host, int(port))
+            status = await connection.ask(message)
+            free.append(connection)
+        except OSError:
+            status = -1
+        answers.append(Answer(sent, status, (time.time() - sent) * 1e3))
 
-    asking, end = [], time.time() + seconds
-    while time.time() < end:
-        asking.append(asyncio.create_task(ask()))
-        await asyncio.sleep(rng.expovariate(rate))
-    return await asyncio.gather(*asking)
+    async def ask_all() -> None:
+        asking, due = set(), time.time()
+        end = due + seconds
+        while due < end:
+            await asyncio.sleep(max(0.0, due - time.time()))
+            # Its time counts from when it was due: a client that lags flatters nobody.
+            task = asyncio.create_task(ask(due))
+            asking.add(task)
+            task.add_done_callback(asking.discard)
+            due += rng.expovariate(rate)
+        await asyncio.gather(*asking)
+        for connection in free:
+            connection.transport.close()
+
+    with contextlib.closing(uvloop.new_event_loop()) as loop:
+        loop.run_until_complete(ask_all())
+    return answers
+
+
+class _Connection(asyncio.Protocol):
+    """A connection that is kept: one request after the other."""
+
+    transport: asyncio.Transport
+
+    def __init__(self) -> None:
+        self._answer = asyncio.get_running_loop().create_future()
+        self._received = b""
+
+    @classmethod
+    async def open(cls, host: str, port: int) -> "_Connection":
+        _, protocol = await asyncio.get_running_loop().create_connection(cls, host, port)
+        return protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = typing.cast(asyncio.Transport, transport)
+
+    async def ask(self, message: bytes) -> int:
+        """Sends a request and returns the status of its answer."""
+        self._answer, self._received = asyncio.get_running_loop().create_future(), b""
+        self.transport.write(message)
+        return await self._answer
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, end, body = self._received.partition(b"\r\n\r\n")
+        if end and len(body) >= int(re.search(rb"content-length: (\d+)", head)[1]):
+            self._answer.set_result(int(head.split(None, 2)[1]))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self._answer.done():
+            self._answer.set_exception(ConnectionResetError())
 
 
 def cpu_seconds(server: ServerProcess) -> float:
