@@ -21,9 +21,10 @@ def computations(metric):
 
 
 def inputs(star, rating):
-    return tfma.metrics.StandardMetricInputs(
-        {"labels": {"ours": np.array([star])}, "predictions": {"ours": np.array([rating])}}
-    )
+    return tfma.metrics.StandardMetricInputs({
+        "labels": {"ours": np.array([star])},
+        "predictions": {"ours": np.array([rating])},
+    })
 
 
 @pytest.mark.parametrize(
