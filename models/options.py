@@ -68,7 +68,7 @@ class Objective(Options):
 class ModelOptions(Options):
     """Sizes of the towers and what training hides from them.
 
-    What is `auto` is left to the eval split: see `models.tuning`; sizes of the rating towers to
+    What is `auto` is left to the eval split: see `models.recipes`; sizes of the rating towers to
     the data's dimension: see `models.sizing`.
 
     Attributes:
