@@ -6,6 +6,8 @@ TOOLS := .tools
 ROOT ?= runs/demo
 IMAGE ?= t2rec
 BIN := $(VENV)/bin
+# Two workers, which take folders in the order of `tests/conftest.py`.
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
@@ -18,16 +20,16 @@ run: environment ## Generate data, run the pipeline, push, and ask for recommend
 	$(BIN)/t2rec query --model $(ROOT) --exclude-seen --k 5
 
 test: environment ## Run all tests.
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	$(PYTEST)
 
 nightly-test: environment ## Run the pipeline as Kubeflow would, and over three spans: ten minutes.
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m nightly tests/e2e
+	$(PYTEST) -m nightly tests/e2e
 
 check: environment ## Lint, check types and run the fast tests.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow and not nightly"
+	$(PYTEST) -m "not slow and not nightly"
 
 format: environment ## Rewrite the code in the house's format.
 	$(BIN)/ruff check --fix .

@@ -11,6 +11,7 @@ from pipeline import config, synth
 NUM_REVIEWS = 20_000
 
 
+@pytest.hookimpl(tryfirst=True)  # Before pytest-xdist reads the groups.
 def pytest_collection_modifyitems(items) -> None:
     """Leaves all that looks at the one run to one process, which alone makes it."""
     for item in items:

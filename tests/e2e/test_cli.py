@@ -138,7 +138,7 @@ def test_a_killed_run_goes_on_where_it_stood(run, tmp_path, caplog):
     # So short a training would hardly be blessed otherwise.
     settings += ["gate.rating_baseline=global_mean", "gate.retrieval_baseline=popularity"]
     settings += ["gate.slice_baseline=global_mean", "gate.max_regression=9"]
-    settings += ["index.target_recall=0"]
+    settings += ["index.target_recall=0", "evaluation.native_rows=0"]
     command = [*T2REC, "run", "--data", str(run.data), "--root", str(root), "--set", *settings]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as zeroth:
         while not list((root / "checkpoints").glob("*/*/*-steps.json")):
@@ -184,7 +184,13 @@ def test_a_killed_run_goes_on_where_it_stood(run, tmp_path, caplog):
 
 
 @pytest.mark.slow
-def test_query_prints_real_ids(run):
+def test_query_prints_real_ids(run, capsys):
+    from pipeline import cli
+
+    def query(*args):
+        code = cli.main(["query", user, *map(str, args)])
+        return code, *capsys.readouterr()
+
     with open(run.data / "yelp_academic_dataset_review.json", encoding="utf-8") as file:
         user = json.loads(file.readline())["user_id"]
     done = t2rec("query", user, "--model", run.root, "--k", 3, "--exclude-seen")
@@ -195,19 +201,18 @@ def test_query_prints_real_ids(run):
     assert len(ids) == 3
     businesses = (run.data / "yelp_academic_dataset_business.json").read_text(encoding="utf-8")
     assert all(f'"business_id":"{i}"' in businesses for i in ids)
-    narrow = t2rec(
-        "query", user, "--model", run.root, "--k", 500, "--open-at", "Fri 20:00", "--min-stars", 3.5
-    )
-    assert narrow.returncode == 0, narrow.stderr
-    stars = [float(line.split()[-1]) for line in narrow.stdout.splitlines()[3:]]
+    narrow = ("--k", 500, "--open-at", "Fri 20:00", "--min-stars", 3.5)
+    code, told, errors = query("--model", run.root, *narrow)
+    assert code == 0, errors
+    stars = [float(line.split()[-1]) for line in told.splitlines()[3:]]
     assert 0 < len(stars) < 500
     assert min(stars) >= 3.5
-    nothing = t2rec("query", user, "--model", run.root, "--category", "Nowhere to be found")
-    assert (nothing.returncode, nothing.stdout.splitlines()[0]) == (0, f"for user {user}")
-    assert "no business passes all filters" in nothing.stdout
-    when = t2rec("query", user, "--model", run.root, "--open-at", "some time")
-    assert when.returncode == 2
-    assert "such as 'Fri 21:00' for --open-at; got 'some time'" in when.stderr
+    code, told, _ = query("--model", run.root, "--category", "Nowhere to be found")
+    assert (code, told.splitlines()[0]) == (0, f"for user {user}")
+    assert "no business passes all filters" in told
+    code, _, errors = query("--model", run.root, "--open-at", "some time")
+    assert code == 2
+    assert "such as 'Fri 21:00' for --open-at; got 'some time'" in errors
     missing = t2rec("query", user, "--model", run.root / "nowhere")
     assert missing.returncode == 1
     assert missing.stderr.startswith("t2rec: Expected an exported model")
