@@ -14,10 +14,16 @@ from models.theory.results import Row
 
 KEYS, VALUES = ("run", "model", "group"), ("rmse",)
 _ALL = "all ratings"
+# By the slice's name, what it is in the table: those that say what history is known.
+_GROUPS = {
+    "cold_user": "cold users",
+    "cold_business": "cold businesses",
+    "warm": "both sides known",
+}
 
 
 def read_runs(roots: Sequence[str]) -> list[dict[str, object]]:
-    """Reads the test RMSE of every model, overall and by slice.
+    """Reads the test RMSE of every model: overall, with a cold side, and with none.
 
     Args:
       roots: Roots of runs on one data set.
@@ -40,7 +46,9 @@ def read_runs(roots: Sequence[str]) -> list[dict[str, object]]:
                 f"ratings in report/metrics.json ({type(error).__name__}). Run `t2rec run` there."
             ) from error
         for model, measured in models.items():
-            groups = {_ALL: measured, **measured["slices"]}
+            slices = measured["slices"]
+            groups = {told: slices[name] for name, told in _GROUPS.items() if name in slices}
+            groups = {_ALL: measured, **groups}
             rows += [
                 {"run": place, "model": model, "group": group, "rmse": found["rmse"]["value"]}
                 for group, found in groups.items()

@@ -71,7 +71,8 @@ def test_the_limits_name_the_rivals_that_win():
 
 def _write_run(root, t2rec, bias):
     def measured(rmse, cold):
-        slices = {"cold_user": {"rmse": {"value": cold}}}
+        # A city's ratings say nothing about what is known of whom.
+        slices = {"city=Here": {"rmse": {"value": 9.0}}, "cold_user": {"rmse": {"value": cold}}}
         return {"rmse": {"value": rmse, "low": 0.0, "high": 9.0}, "slices": slices}
 
     models = {"bias": measured(*bias), "t2rec": measured(*t2rec)}
@@ -88,7 +89,7 @@ def test_finished_runs_are_compared_with_the_best_model_first(tmp_path):
     ]
     rows = [{key: str(value) for key, value in row.items()} for row in read_runs(roots)]
     header, _, first, second = report_runs(rows).splitlines()
-    assert header == "| RMSE in stars, mean (standard error) | all ratings | cold_user |"
+    assert header == "| RMSE in stars, mean (standard error) | all ratings | cold users |"
     # Of two values the standard error is half of their distance.
     assert first == "| t2rec | 1.0000 (0.0000) | 1.2000 (0.1000) |"
     assert second == "| bias | 1.3000 (0.1000) | 1.3000 (0.0000) |"
