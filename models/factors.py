@@ -26,6 +26,19 @@ _BLOCK_ROWS = 20_000
 
 
 @dataclasses.dataclass(frozen=True)
+class FactorRecipe:
+    """How many factors stand beside the towers, and what they count; none by default.
+
+    Attributes:
+      dim: Factors to fit.
+      weight: What their sum counts, from 0 to 1.
+    """
+
+    dim: int = 0
+    weight: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Factors:
     """Factors of both sides; a user's are those that `fold_in` computes from their residuals.
 
@@ -105,8 +118,8 @@ def fit_factors(
     noise = max(float(np.mean(np.square(residuals))), 1e-6)
     user_prior = np.full(factor_dim, _START_VARIANCE)
     business_prior = user_prior.copy()
-    start, _ = right_singular_vectors(values, factor_dim, seed, _START_ITERATIONS)
-    business_means = start.astype(np.float64) * np.sqrt(num_businesses * _START_VARIANCE)
+    leading, _ = right_singular_vectors(values, factor_dim, seed, _START_ITERATIONS)
+    business_means = leading.astype(np.float64) * np.sqrt(num_businesses * _START_VARIANCE)
     moments = _moments(business_means, np.tile(np.eye(factor_dim) * 0.01, (num_businesses, 1, 1)))
     for _ in range(num_sweeps):
         user_means, user_moments, user_prior = _update(

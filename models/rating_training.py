@@ -198,30 +198,30 @@ class RatingLoop(TrainingLoop):
         """Copies the averages."""
         return self._average.values()
 
-    def fit_factors(self) -> Factors:
+    def fit_factors(self, dims: Sequence[int]) -> list[Factors]:
         """Factorises what the trained towers leave over of the ratings they learnt from.
 
         A row's prediction is made from its cross-fitted sums; from sums with its own rating in
         them, nothing would be left over.
+
+        Args:
+          dims: Numbers of factors.
+
+        Returns:
+          Factors of each number; of dimension 0 where they are worth nothing.
         """
-        ratings, options = self._data.interactions, self.model.options
+        ratings = self._data.interactions
         bias = self._data.sums.bias
-        num_users, num_businesses = len(bias.user_bias), len(bias.business_bias)
-        if not options.factor_dim or ratings.rated_alike:
-            return Factors.none(num_users, num_businesses)
+        sizes = len(bias.user_bias), len(bias.business_bias)
+        if ratings.rated_alike or not dims:
+            return [Factors.none(*sizes) for _ in dims]
         predicted = [
             self._predict(self._batch(slice(start, start + _BLOCK_ROWS))).numpy()
             for start in range(0, len(ratings), _BLOCK_ROWS)
         ]
         stars = np.clip(np.concatenate(predicted), features.MIN_STARS, features.MAX_STARS)
-        return fit_factors(
-            ratings,
-            ratings.stars - stars,
-            num_users,
-            num_businesses,
-            options.factor_dim,
-            self._options.seed,
-        )
+        residuals = ratings.stars - stars
+        return [fit_factors(ratings, residuals, *sizes, dim, self._options.seed) for dim in dims]
 
     @tf.function(reduce_retracing=True, autograph=False)
     def _predict(self, batch: dict) -> tf.Tensor:

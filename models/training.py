@@ -143,10 +143,10 @@ def train(
             )
         else:
             loop.load(trials[task].best_weights())
-        if isinstance(loop, RatingLoop) and choice.factor_weight:
-            factors = loop.fit_factors()
+        if isinstance(loop, RatingLoop) and choice.factors.dim:
+            (factors,) = loop.fit_factors([choice.factors.dim])
             if factors.factor_dim:
-                model.factors = factors.weighted(choice.factor_weight)
+                model.factors = factors.weighted(choice.factors.weight)
         if choice.low_pass.dim:
             model.low_pass = fit.low_pass(choice.low_pass)
     return TrainingResult(model, choices, shrinkages, penalty, fitted, learnt, sizes)

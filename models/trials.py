@@ -12,7 +12,7 @@ from models import checkpoints
 from models.checkpoints import RunCheckpoint
 from models.curves import Curves
 from models.errors import InputError
-from models.factors import Factors
+from models.factors import FactorRecipe
 from models.fit import WARM, Fit
 from models.looks import DEPTH, EvalSplit
 from models.low_pass import LowPassRecipe, choose_low_pass
@@ -37,6 +37,8 @@ _LOG = logging.getLogger("t2rec")
 # Of the users' own vectors in a recipe; their moments and copies take five times as much again.
 _MAX_USER_BYTES = 2**28
 _FACTOR_WEIGHTS = (1.0, 0.75, 0.5, 0.25)
+# A quarter as many are tried, too.
+_FEWER_FACTORS = 4
 _EPOCHS = "rating_epochs"
 
 
@@ -50,7 +52,7 @@ class Choice:
         that diverged has `error` in place of them.
       best_step: Steps after which its run was best.
       num_steps: Steps of that run.
-      factor_weight: What the rating factors count; 0 where they do not help.
+      factors: The rating factors; of dimension 0 where none help.
       low_pass: The block beside the retrieval direction; of dimension 0 where none helps.
     """
 
@@ -58,7 +60,7 @@ class Choice:
     trials: tuple[dict[str, Any], ...]
     best_step: int
     num_steps: int
-    factor_weight: float = 0.0
+    factors: FactorRecipe = FactorRecipe()
     low_pass: LowPassRecipe = LowPassRecipe()
 
 
@@ -84,20 +86,21 @@ class _Outcome:
       score: The score of its best look; -inf if it diverged.
       num_steps: Its steps.
       progress: Its looks and losses.
-      factor_weight: What rating factors should count beside it.
+      factors: The rating factors that should stand beside it.
       error: How it diverged; "" if it did not.
     """
 
     score: float
     num_steps: int
     progress: Progress = dataclasses.field(default_factory=Progress)
-    factor_weight: float = 0.0
+    factors: FactorRecipe = FactorRecipe()
     error: str = ""
 
     @classmethod
     def from_dict(cls, told: dict[str, Any]) -> "_Outcome":
         """Reads what `dataclasses.asdict` wrote."""
-        return cls(**{**told, "progress": Progress.from_dict(told["progress"])})
+        progress, factors = Progress.from_dict(told["progress"]), FactorRecipe(**told["factors"])
+        return cls(**{**told, "progress": progress, "factors": factors})
 
 
 class Trials:
@@ -147,7 +150,7 @@ class Trials:
             tuple(_tell(trial) for trial in trials),
             max(outcome.progress.looks, key=lambda one: one.score).step,
             outcome.num_steps,
-            outcome.factor_weight,
+            outcome.factors,
             self._choose_low_pass(best.recipe) if self._has_low_pass else LowPassRecipe(),
         )
 
@@ -226,11 +229,11 @@ class Trials:
             self._fit.start(recipe),
         )
         score = max(one.score for one in progress.looks)
-        factor_weight = 0.0
+        factors = FactorRecipe()
         if isinstance(loop, RatingLoop):
-            factor_weight, rmse = _weigh_factors(loop.fit_factors(), self._look, model)
+            factors, rmse = choose_factors(loop, self._look, model)
             score = max(score, -rmse)
-        outcome = _Outcome(score, steps, progress, factor_weight)
+        outcome = _Outcome(score, steps, progress, factors)
         if self._is_best(recipe, outcome) and self._keeps_weights:
             self._best_weights = loop.weights_now()
             tensors = {str(place): value for place, value in enumerate(loop.variables())}
@@ -280,27 +283,34 @@ def _tell(trial: Trial) -> dict[str, Any]:
     return {**told, "score": outcome.score, "looks": looks}
 
 
-def _weigh_factors(factors: Factors, look: EvalSplit, model: TwoTowerModel) -> tuple[float, float]:
-    """Chooses what the factors should count, on ratings that no tower saw.
+def choose_factors(
+    loop: RatingLoop, look: EvalSplit, model: TwoTowerModel
+) -> tuple[FactorRecipe, float]:
+    """Chooses how many factors there should be and what they count, on ratings that no tower saw.
 
     Args:
-      factors: What the towers left over, with weight 1.
+      loop: What has trained the towers.
       look: The eval split.
       model: The towers, without factors.
 
     Returns:
-      Their weight, 0 where they do not help, and the RMSE with them, in stars.
+      The recipe, of dimension 0 where they do not help, and the RMSE with it, in stars.
     """
-    stars = look.predict(model)
-    without = look.rmse(stars)
-    if not factors.factor_dim:
-        return 0.0, without
-    ratings = look.ratings
-    shift = (factors.users[ratings.user_rows] * factors.businesses[ratings.business_rows]).sum(1)
-    errors = {weight: look.rmse(stars + weight * shift) for weight in _FACTOR_WEIGHTS}
-    best = min(errors, key=lambda weight: errors[weight])
-    told = "rating factors of weight %g: eval RMSE %.4f, %.4f without"
-    _LOG.info(told, best, errors[best], without)
-    if errors[best] >= without:
-        return 0.0, without
-    return best, errors[best]
+    stars, ratings = look.predict(model), look.ratings
+    best, least = FactorRecipe(), look.rmse(stars)
+    without = least
+    most = model.options.factor_dim
+    # On sparse data the priors of many factors may shrink to nothing where a few would have stayed.
+    dims = [dim for dim in (most, most // _FEWER_FACTORS) if dim]
+    for dim, factors in zip(dims, loop.fit_factors(dims), strict=True):
+        if not factors.factor_dim:
+            continue
+        of_users = factors.users[ratings.user_rows]
+        shift = (of_users * factors.businesses[ratings.business_rows]).sum(axis=1)
+        for weight in _FACTOR_WEIGHTS:
+            rmse = look.rmse(stars + weight * shift)
+            if rmse < least:
+                best, least = FactorRecipe(dim, weight), rmse
+    told = "%d rating factors of weight %g: eval RMSE %.4f, %.4f without"
+    _LOG.info(told, best.dim, best.weight, least, without)
+    return best, least

@@ -70,6 +70,20 @@ class TestFit:
         assert 0.27 < error < 0.36
         assert error < 0.5 * residuals[held_out].std()
 
+    @pytest.mark.parametrize("seed", range(3))
+    def test_planted_structure_is_found_where_ratings_are_sparse(self, seed):
+        """One cell of 25, 20 ratings each: from a random start the priors shrink all to nothing."""
+        rng = np.random.default_rng(seed)
+        users, businesses = rng.normal(size=(2, 500, 2))
+        rows, columns = rng.integers(500, size=(2, 15_000))
+        signal = np.sqrt(0.2) * (users[rows] * businesses[columns]).sum(axis=1)
+        residuals = (signal + 0.7 * rng.normal(size=len(rows))).astype(np.float32)
+        known = slice(10_000)
+        found = fit_factors(ratings(rows[known], columns[known]), residuals[known], 500, 500, 4, 0)
+        new = ratings(rows[10_000:], columns[10_000:])
+        left = np.square(signal[10_000:] - predict(found, new)).mean()
+        assert left < 0.5 * np.square(signal[10_000:]).mean()
+
     def test_one_factor_of_two_explains_a_part(self):
         interactions, residuals = planted()
         one, two = (

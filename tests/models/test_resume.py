@@ -11,7 +11,7 @@ import pytest
 
 # Trains on the planted data as it lies on disk, and writes what came of it.
 _PROGRAM = """
-import json, sys
+import dataclasses, json, sys
 import numpy as np
 from models.checkpoints import Checkpoints
 from models.options import ModelOptions, TrainingOptions
@@ -43,7 +43,7 @@ result = train(
 candidates = result.model.embed_candidates()
 queries = result.model.embed_queries(candidates, np.arange(len(arrays["user_ids"])))
 np.savez(told["out"], candidates=candidates, queries=queries)
-choices = {task: [c.recipe, c.trials, c.best_step, c.num_steps, c.factor_weight]
+choices = {task: [c.recipe, c.trials, c.best_step, c.num_steps, dataclasses.asdict(c.factors)]
            for task, c in result.choices.items()}
 json.dump(choices, open(told["out"] + ".json", "w"))
 """

@@ -156,7 +156,7 @@ class TestRuns:
         ).sum(axis=1)
         error = np.sqrt(np.mean((np.clip(stars, 1, 5) - eval_set.stars) ** 2))
         trial = tiny_run.choices["rating"].trials[-1]
-        if tiny_run.choices["rating"].factor_weight:
+        if tiny_run.choices["rating"].factors.dim:
             assert error < -trial["score"] + 1e-6
         else:
             assert error == pytest.approx(-trial["score"], rel=1e-4)
