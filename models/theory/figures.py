@@ -1,9 +1,9 @@
-"""Draws curves on log-log axes."""
+"""Draws curves along a logarithmic axis."""
 
 import dataclasses
 from collections.abc import Mapping
 
-_SIZE_INCHES, _DOTS_AN_INCH = (5.4, 3.8), 90
+_SIZE_INCHES, _DOTS_AN_INCH = (7.0, 3.8), 90
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,6 +16,7 @@ class Figure:
       y_label: What goes along y.
       curves: By name, points (x, y); several y of one x are drawn as dots and joined at the mean.
       guides: By name, points of a thin broken line: what was predicted.
+      y_scale: `log`, on which power laws are straight, or `linear`.
     """
 
     title: str
@@ -23,6 +24,7 @@ class Figure:
     y_label: str
     curves: Mapping[str, list[tuple[float, float]]]
     guides: Mapping[str, list[tuple[float, float]]] = dataclasses.field(default_factory=dict)
+    y_scale: str = "log"
 
 
 def draw(figure: Figure, path: str) -> None:
@@ -37,7 +39,7 @@ def draw(figure: Figure, path: str) -> None:
 
     canvas = Canvas(figsize=_SIZE_INCHES, dpi=_DOTS_AN_INCH, layout="constrained")
     FigureCanvasAgg(canvas)
-    axes = canvas.add_subplot(xscale="log", yscale="log", title=figure.title)
+    axes = canvas.add_subplot(xscale="log", yscale=figure.y_scale, title=figure.title)
     axes.set_xlabel(figure.x_label)
     axes.set_ylabel(figure.y_label)
     colours = {name: f"C{place}" for place, name in enumerate(figure.curves)}
@@ -54,5 +56,5 @@ def draw(figure: Figure, path: str) -> None:
         label = None if name in colours else name
         axes.plot(*zip(*points, strict=True), "--", color=colour, linewidth=0.9, label=label)
     axes.grid(alpha=0.25, which="both", linewidth=0.4)
-    axes.legend(fontsize=8)
+    canvas.legend(loc="outside right upper", fontsize=8)
     canvas.savefig(path)

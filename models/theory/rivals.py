@@ -209,7 +209,9 @@ def report_limits(rows: Sequence[Row]) -> Report:
                     (float(row["num_ratings"]), float(row["rmse"])) for row in found
                 )
     header = ("setting", "t2rec", "minus bias", "minus svd", "verdict")
-    figure = Figure("When not to use two towers", "ratings", "RMSE in stars", points)
+    figure = Figure(
+        "When not to use two towers", "ratings", "RMSE in stars", points, y_scale="linear"
+    )
     return Report(table(header, lines), figure)
 
 
