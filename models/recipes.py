@@ -54,17 +54,15 @@ class Space:
 
     def kind(self, recipe: Recipe) -> frozenset[tuple[str, Any]]:
         """Returns what recipes have in common that differ in fields with a grid only."""
-        grids = {**self.grids, **self.whole_grids}
-        return frozenset((key, value) for key, value in recipe.items() if key not in grids)
+        return frozenset((key, value) for key, value in recipe.items() if key not in self._all())
 
     def places_away(self, recipe: Recipe) -> int:
         """Counts the places along grids between a recipe and the nearest that it may come from."""
-        grids = {**self.grids, **self.whole_grids}
 
         def places(start: Recipe) -> int:
             return sum(
                 abs(values.index(recipe[field]) - values.index(start[field]))
-                for field, values in grids.items()
+                for field, values in self._all().items()
                 if field in recipe
             )
 
@@ -78,10 +76,14 @@ class Space:
 
     def move(self, recipe: Recipe, field: str, by: int) -> Recipe | None:
         """Moves a field of a recipe along its grid, if it is open and the grid goes on."""
-        values = {**self.grids, **self.whole_grids}[field]
+        values = self._all()[field]
         if field not in recipe or not 0 <= values.index(recipe[field]) + by < len(values):
             return None
         return {**recipe, field: values[values.index(recipe[field]) + by]}
+
+    def _all(self) -> dict[str, Sequence[Any]]:
+        """Returns the grids of both kinds."""
+        return {**self.grids, **self.whole_grids}
 
 
 # What all recipes for retrieval have in common.
