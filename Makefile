@@ -22,8 +22,8 @@ run: environment ## Generate data, run the pipeline, push, and ask for recommend
 test: environment ## Run all tests.
 	$(PYTEST)
 
-nightly-test: environment ## Run the pipeline as Kubeflow would, and over three spans: ten minutes.
-	$(PYTEST) -m nightly tests/e2e
+nightly-test: environment ## Run the pipeline as Kubeflow would, over three spans, by two workers.
+	$(PYTEST) -m nightly
 
 check: environment ## Lint, check types and run the fast tests.
 	$(BIN)/ruff check .

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from models import replicas
+
 _DRAWS = 2**16
 
 
@@ -66,7 +68,7 @@ class Dropout(tf.keras.layers.Layer):
         if not training or not self._threshold:
             return inputs
         batch, width = tf.shape(inputs)[0], inputs.shape[1]
-        seed = self._generator.make_seeds(1)[:, 0]
+        seed = replicas.own_seed(self._generator.make_seeds(1)[:, 0])
         pairs = tf.random.stateless_uniform([batch, -(-width // 2)], seed, None, None, tf.int32)
         draws = tf.reshape(tf.bitcast(pairs, tf.int16), [batch, -1])[:, :width]
         keep = tf.cast(draws >= self._threshold - _DRAWS // 2, tf.float32)

@@ -11,6 +11,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
+# All state is written by raw operations: under a strategy each replica writes its own copy, and all
+# write the same.
+
 # From the number of past steps, an int64 scalar, to a rate.
 Schedule = Callable[[tf.Tensor], tf.Tensor]
 _MOMENTS = ("first_moment", "second_moment")
@@ -54,7 +57,7 @@ class DenseAdam(tf.Module):
           gradients: One a variable, of its shape; slices count as zeros elsewhere.
         """
         rate = tf.cast(self._learning_rate(self.steps), tf.float32)
-        updates = tf.cast(self.steps.assign_add(1), tf.float32)
+        updates = tf.cast(_count(self.steps), tf.float32)
         beta_1, beta_2 = self._betas
         powers = (beta_1**updates, beta_2**updates)
         for variable, moments, gradient in zip(
@@ -119,17 +122,22 @@ class RowAdam(tf.Module):
         """
         beta_1, beta_2 = self._betas
         rate = self._learning_rate(self._steps)
-        self._steps.assign_add(1)
+        _count(self._steps)
         updates = tf.gather(self._updates, rows) + 1.0
         first = beta_1 * tf.gather(self._first, rows) + (1.0 - beta_1) * gradient
         second = beta_2 * tf.gather(self._second, rows) + (1.0 - beta_2) * gradient**2
         step = (first / (1.0 - beta_1**updates)) / (
             tf.sqrt(second / (1.0 - beta_2**updates)) + self._epsilon
         )
-        self._updates.scatter_update(tf.IndexedSlices(updates, rows))
-        self._first.scatter_update(tf.IndexedSlices(first, rows))
-        self._second.scatter_update(tf.IndexedSlices(second, rows))
-        self._table.scatter_sub(tf.IndexedSlices(rate * step, rows))
+        for variable, values in (
+            (self._updates, updates),
+            (self._first, first),
+            (self._second, second),
+        ):
+            tf.raw_ops.ResourceScatterUpdate(resource=variable.handle, indices=rows, updates=values)
+        tf.raw_ops.ResourceScatterSub(
+            resource=self._table.handle, indices=rows, updates=rate * step
+        )
 
 
 class WeightAverage(tf.Module):
@@ -155,7 +163,8 @@ class WeightAverage(tf.Module):
         """
         count = tf.cast(steps, tf.float32)
         decay = tf.minimum(self._decay, (1.0 + count) / (10.0 + count))
-        self._average.assign_sub((1.0 - decay) * (self._average - self._flat()))
+        change = (1.0 - decay) * (self._average - self._flat())
+        tf.raw_ops.AssignSubVariableOp(resource=self._average.handle, value=change)
 
     def values(self) -> list[np.ndarray]:
         """Copies the averages, one a variable."""
@@ -168,3 +177,10 @@ class WeightAverage(tf.Module):
 
     def _flat(self) -> tf.Tensor:
         return tf.concat([tf.reshape(variable, [-1]) for variable in self._variables], axis=0)
+
+
+def _count(steps: tf.Variable) -> tf.Tensor:
+    """Adds 1 to a number of steps and returns it."""
+    count = tf.convert_to_tensor(steps) + 1
+    tf.raw_ops.AssignVariableOp(resource=steps.handle, value=count)
+    return count

@@ -11,6 +11,9 @@ Natural = Annotated[int, pydantic.Field(ge=0)]
 Rate = Annotated[float, pydantic.Field(gt=0.0, allow_inf_nan=False)]
 Fraction = Annotated[float, pydantic.Field(gt=0.0, lt=1.0)]
 AUTO = "auto"
+# Of `TrainingOptions.distribute`.
+MIRRORED = "mirrored"
+MULTI_WORKER = "multi_worker"
 Auto = Literal["auto"]
 Seed = Annotated[int, pydantic.Field(strict=True)]
 
@@ -149,6 +152,9 @@ class TrainingOptions(Options):
         more lie in a temporary file.
       warm_start: Whether training starts from the latest blessed model, and leaves behind what
         a later one needs to start from this.
+      distribute: Who shares a training step, each with a part of the batch's rows: `none`;
+        `mirrored`, the accelerators of one machine; `multi_worker`, the workers of the cluster that
+        `TF_CONFIG` names (`models.replicas`).
       checkpoint_seconds: How often a run is saved, for the case that it is killed.
       seed: Seed of initial weights, folds, batches and dropout.
     """
@@ -171,5 +177,6 @@ class TrainingOptions(Options):
     eval_users: Count = 5_000
     max_memory_gb: Weight = 4.0
     warm_start: Annotated[bool, pydantic.Field(strict=True)] = False
+    distribute: Literal["none", "mirrored", "multi_worker"] = "none"
     checkpoint_seconds: Weight = 60.0
     seed: Seed = 0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from models import features
+from models import features, replicas
 from models.aggregates import NUM_SUMS, CrossFitted, RatingSums, cross_fit, sum_ratings
 from models.bias import fit_bias
 from models.factors import Factors, fit_factors
@@ -179,10 +179,16 @@ class RatingLoop(TrainingLoop):
     @tf.function(reduce_retracing=True, autograph=False)
     def step(self, batch: dict) -> tf.Tensor:
         """Trains on a batch: see `TrainingLoop`."""
+        return replicas.run(self._train, batch)
+
+    def _train(self, batch: dict) -> tf.Tensor:
         variables = self.variables()
+        batch = dict(zip(batch, replicas.share(*batch.values()), strict=True))
         with tf.GradientTape() as tape:
-            loss = self.model.rating_loss(batch, training=True)
-        self._optimizer.apply(tape.gradient(loss, variables))
+            mean = self.model.rating_loss(batch, training=True)
+            loss = replicas.weigh(mean, tf.cast(tf.size(batch["stars"]), tf.float32))
+        *gradients, loss = replicas.sums([*tape.gradient(loss, variables), loss])
+        self._optimizer.apply(gradients)
         self._average.update(self._optimizer.steps)
         return loss
 

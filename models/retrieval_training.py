@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
+from models import replicas
 from models.optimizers import DenseAdam, RowAdam
 from models.options import TrainingOptions
 from models.tables import Bag
@@ -102,6 +103,9 @@ class RetrievalLoop(TrainingLoop):
     @tf.function(reduce_retracing=True, autograph=False)
     def step(self, batch: dict) -> tf.Tensor:
         """Trains on a batch: see `TrainingLoop`."""
+        return replicas.run(self._train, batch)
+
+    def _train(self, batch: dict) -> tf.Tensor:
         model = self.model
         ids = tf.convert_to_tensor(model.candidate_ids)
         if self._sampler:
@@ -114,8 +118,14 @@ class RetrievalLoop(TrainingLoop):
             sources.append(batch["user_vectors"])
         with tf.GradientTape() as tape:
             tape.watch(sources)
-            loss = model.retrieval_loss(batch, training=True)
-        shared, (of_ids, *of_users) = tape.gradient(loss, (model.retrieval_variables, sources))
+            of_share = {**batch, **_share(batch)}
+            mean = model.retrieval_loss(of_share, training=True)
+            num_positives = tf.cast(tf.size(of_share["positives"].values), tf.float32)
+            loss = replicas.weigh(mean, num_positives)
+        variables = model.retrieval_variables
+        gradients = tape.gradient(loss, [*variables, *sources])
+        *gradients, loss = replicas.sums([*gradients, loss])
+        shared, (of_ids, *of_users) = gradients[: len(variables)], gradients[len(variables) :]
         if self._sampler:
             self._optimizer.apply(shared)
             self._candidates.apply(batch["candidate_rows"], of_ids)
@@ -213,6 +223,15 @@ def split_histories(histories: Bag, rng: np.random.Generator) -> tuple[Bag, Bag]
         Bag.from_pairs(rows[keep], histories.values[keep], histories.num_rows),
         Bag.from_pairs(rows[~keep], histories.values[~keep], histories.num_rows),
     )
+
+
+def _share(batch: dict) -> dict:
+    """Takes the users of this replica."""
+    keys = [key for key in ("query_rows", "histories", "positives", "user_vectors") if key in batch]
+    found = dict(zip(keys, replicas.share(*(batch[key] for key in keys)), strict=True))
+    if batch["positives"] is batch["histories"]:
+        found["positives"] = found["histories"]
+    return found
 
 
 def _places(values: np.ndarray, rows: np.ndarray) -> np.ndarray:

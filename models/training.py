@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 
-from models import checkpoints, tables
+from models import checkpoints, replicas, tables
 from models.bias import choose_shrinkages
 from models.checkpoints import Checkpoints
 from models.content import content_coordinates
@@ -82,8 +82,9 @@ def train(
     key = checkpoints.digest(
         users, businesses, train_set, eval_set, dict(model_options), dict(options), refit, base
     )
+    replicas.check_digest(key)
     records = Records((kept or Checkpoints()).within(key), logs)
-    content, tokens = content_coordinates(businesses, _CONTENT_DIM, options.seed)
+    content, tokens = replicas.agreed(content_coordinates(businesses, _CONTENT_DIM, options.seed))
     warm = None
     if base is not None:
         warm, model_options, options = _warm_start(
@@ -100,6 +101,7 @@ def train(
     penalty = choose_penalty(
         train_set, eval_set, Covariates.of(users, businesses), shrinkages, options.seed
     )
+    shrinkages, model_options, penalty = replicas.agreed((shrinkages, model_options, penalty))
     star = Star(users, businesses, shrinkages, penalty, options, records, warm)
     look = EvalSplit(users.num_rows, train_set, eval_set, options.eval_users, options.seed)
     fit, fitted = Fit(star, train_set, model_options), train_set

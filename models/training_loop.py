@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from models import replicas
 from models.checkpoints import Checkpoints, RunCheckpoint
 from models.curves import Curves
 from models.errors import InputError
@@ -159,14 +160,17 @@ class TrainingLoop(abc.ABC):
         """
         checkpoint, curves = checkpoint or Checkpoints().run(self.task), curves or Curves()
         batches = self.batches()
-        self.create(next(batches))
+        first = next(batches)
+        replicas.check_batch(first, f"the first {self.task} batch")
+        self.create(first)
         if start is not None:
             start(self)
         self.prepare(schedule_steps)
         # The weights of the best look: variables, so that checkpoints hold them.
         best = [tf.Variable(variable) for variable in self.variables()] if measure else []
         state = [*self.state(), *best]
-        told = checkpoint.restore(state)
+        told = replicas.agreed(checkpoint.restore(state))
+        replicas.broadcast(state)
         progress = Progress.from_dict(told) if told else Progress()
         curves.draw(progress.curve, progress.looks)
         for _ in range(progress.step):

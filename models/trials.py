@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from models import checkpoints
+from models import checkpoints, replicas
 from models.checkpoints import RunCheckpoint
 from models.curves import Curves
 from models.errors import InputError
@@ -137,7 +137,9 @@ class Trials:
             outcome = self._recalled(recipe, share)
             return outcome.score, outcome
 
-        clock = star.records.kept.clock
+        def clock() -> float:
+            return replicas.agreed(star.records.kept.clock())
+
         trials = search(self._space, run, star.options.tuning_seconds, clock)
         best = trials[-1]
         outcome: _Outcome = best.result
@@ -157,7 +159,7 @@ class Trials:
     def best_weights(self) -> list[np.ndarray]:
         """Returns the weights of the best trial at its best look."""
         if self._best_weights is None:
-            found = self._fit.star.records.kept.read(f"{self._task}-best")
+            found = replicas.agreed(self._fit.star.records.kept.read(f"{self._task}-best"))
             assert found is not None  # Written before the trial that they are of was.
             self._best_weights = list(found[1].values())
         return self._best_weights
@@ -194,7 +196,7 @@ class Trials:
         records = self._fit.star.records
         name = f"{self._task}-{checkpoints.digest(recipe, share)}"
         curves = records.curves(f"{self._task}/{_name(recipe, share)}")
-        found = records.kept.read(name)
+        found = replicas.agreed(records.kept.read(name))
         if found is not None:
             outcome = _Outcome.from_dict(found[0]["outcome"])
             records.kept.credit(found[0]["seconds"])
@@ -233,7 +235,7 @@ class Trials:
         if isinstance(loop, RatingLoop):
             factors, rmse = choose_factors(loop, self._look, model)
             score = max(score, -rmse)
-        outcome = _Outcome(score, steps, progress, factors)
+        outcome = replicas.agreed(_Outcome(score, steps, progress, factors))
         if self._is_best(recipe, outcome) and self._keeps_weights:
             self._best_weights = loop.weights_now()
             tensors = {str(place): value for place, value in enumerate(loop.variables())}
@@ -264,7 +266,7 @@ class Trials:
         chosen, ndcg, without = choose_low_pass(fit.spectrum(), self._look, model, dims, is_open)
         told = "low-pass block of %d coordinates, weight %g: eval NDCG@%d %.4f, %.4f without"
         _LOG.info(told, chosen.dim, chosen.weight, DEPTH, ndcg, without)
-        return chosen
+        return replicas.agreed(chosen)
 
 
 def _name(recipe: Recipe, share: float) -> str:

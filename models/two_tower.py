@@ -92,7 +92,10 @@ class TwoTowerModel(tfrs.Model):
         )
         self._keep = Dropout(options.cold_dropout)
         self.retrieval_task = UserSoftmaxRetrieval()
-        self.rating_task = tfrs.tasks.Ranking(loss=tf.keras.losses.MeanSquaredError())
+        # It takes the mean over a batch in any case; Keras lets no other reduction into a strategy.
+        self.rating_task = tfrs.tasks.Ranking(
+            loss=tf.keras.losses.MeanSquaredError(tf.keras.losses.Reduction.NONE)
+        )
         self._user_numeric = tf.constant(users.numeric)
         self._business_numeric = tf.constant(businesses.numeric)
         self._city = tf.constant(businesses.categorical[CITY])

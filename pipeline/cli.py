@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Sequence
 
+from models import options
 from models.errors import ConfigError, InputError
 from models.theory import experiments
 from pipeline import console
@@ -133,6 +134,15 @@ def build_parser() -> argparse.ArgumentParser:
     submit.add_argument("--poll-seconds", metavar="S", type=float, default=5.0)
     submit.add_argument("--no-watch", action="store_true", help="do not wait for the end")
     submit.set_defaults(command=_submit)
+
+    worker = commands.add_parser(
+        "worker", help="train as one worker of a cluster: training.distribute: multi_worker"
+    )
+    worker.add_argument(
+        "--checkpoint-dir", metavar="DIR", required=True,
+        help="of the chief: ROOT/checkpoints, or what was given to submit",
+    )  # fmt: skip
+    worker.set_defaults(command=_worker)
 
     serve = commands.add_parser("serve", help="answer TensorFlow Serving's protocols")
     server_options.add_arguments(serve)
@@ -268,6 +278,10 @@ def _run(args: argparse.Namespace) -> int:
     from pipeline import config, progress
 
     settings = config.load_config(args.config, args.settings, fast=args.fast)
+    if settings.training.distribute == options.MULTI_WORKER:
+        from models import replicas
+
+        replicas.check_chief()
     _make_root(args.root)
     progress.log_to_file(os.path.join(args.root, "logs", "run.log"))
     paths = args.data or [_generate(settings, os.path.join(args.root, "data"))]
@@ -402,9 +416,18 @@ def _submit(args: argparse.Namespace) -> int:
     return DONE
 
 
+def _worker(args: argparse.Namespace) -> int:
+    from components.trainer import cluster
+    from pipeline import progress
+
+    progress.show_details()
+    cluster.follow(args.checkpoint_dir, console.note)
+    return DONE
+
+
 def _serve(args: argparse.Namespace) -> int:
-    options = server_options.from_arguments(args)
-    if options.log_format == "json":
+    server_settings = server_options.from_arguments(args)
+    if server_settings.log_format == "json":
         from serving import json_logs
 
         json_logs.log_as_json()
@@ -414,7 +437,7 @@ def _serve(args: argparse.Namespace) -> int:
         progress.show_details()
     from serving import server
 
-    server.serve(options)
+    server.serve(server_settings)
     return DONE
 
 

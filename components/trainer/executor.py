@@ -1,26 +1,11 @@
 """Trains the two towers and exports them."""
 
-import dataclasses
-import json
-import logging
-import os
 from typing import Any
 
-import tensorflow_transform as tft
-from tfx import types
 from tfx.dsl.components.base import base_executor
-from tfx.types import artifact_utils
-from tfx.utils import io_utils, path_utils
 
-from components import entity_tables, examples
-from models import export, features, training
-from models.checkpoints import Checkpoints
-from models.options import ModelOptions, TrainingOptions
-from models.warm_start import Learnt
-
-# Beside the SavedModel: what a later training starts from.
-_LEARNT = "Learnt"
-_LOG = logging.getLogger("t2rec")
+from components.trainer import cluster, work
+from models.options import MULTI_WORKER, TrainingOptions
 
 
 class Executor(base_executor.BaseExecutor):
@@ -28,93 +13,12 @@ class Executor(base_executor.BaseExecutor):
 
     def Do(  # noqa: N802 (TFX's name)
         self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
+        input_dict: work.Artifacts,
+        output_dict: work.Artifacts,
         exec_properties: dict[str, Any],
     ) -> None:
-        """Trains and exports.
-
-        Args:
-          input_dict: See `component.TrainerSpec`.
-          output_dict: `model` and `model_run`.
-          exec_properties: `model_options` and `training_options` as JSON, `refit`,
-            `checkpoint_dir`, `code_digest`.
-
-        Raises:
-          InputError: If the tables do not fit together or the loss diverges.
-        """
+        """Trains and exports: see `work.train_and_export`."""
         self._log_startup(input_dict, output_dict, exec_properties)
-        users = entity_tables.read_users(input_dict["users"], input_dict["user_graph"])
-        businesses = entity_tables.read_businesses(
-            input_dict["businesses"], input_dict["business_graph"]
-        )
-        star = examples.StarSchema(
-            input_dict["interactions"], input_dict["users"], input_dict["raw_businesses"]
-        )
-        model_run = artifact_utils.get_single_instance(output_dict["model_run"])
         options = TrainingOptions.model_validate_json(exec_properties["training_options"])
-        kept = Checkpoints(exec_properties.get("checkpoint_dir") or "", options.checkpoint_seconds)
-        result = training.train(
-            users,
-            businesses,
-            star.read(features.TRAIN),
-            star.read(features.EVAL),
-            ModelOptions.model_validate_json(exec_properties["model_options"]),
-            options,
-            refit=bool(exec_properties["refit"]),
-            # Other code would not go on from the same place.
-            kept=kept.within(exec_properties.get("code_digest") or "any"),
-            logs=model_run.uri,
-            base=_read_base(input_dict.get("base_model")),
-        )
-        recommender_tables = export.build_tables(
-            result.model,
-            users.ids,
-            businesses.ids,
-            seen=result.fitted.histories(users.num_rows),
-            places=star.places(),
-        )
-        model = artifact_utils.get_single_instance(output_dict["model"])
-        user_graph, business_graph = (
-            tft.TFTransformOutput(artifact_utils.get_single_uri(input_dict[key]))
-            for key in ("user_graph", "business_graph")
-        )
-        export.save_exact(
-            result.model,
-            recommender_tables,
-            result.fitted,
-            user_graph,
-            business_graph,
-            path_utils.serving_model_dir(model.uri),
-        )
-        if result.learnt is not None:
-            result.learnt.write(os.path.join(model.uri, _LEARNT))
-        history = {
-            "choices": {
-                task: dataclasses.asdict(choice) for task, choice in result.choices.items()
-            },
-            "shrinkages": list(result.shrinkages),
-            # JSON knows no infinity.
-            "covariate_penalty": str(result.covariate_penalty),
-            "sizes": result.sizes and dataclasses.asdict(result.sizes),
-        }
-        io_utils.write_string_file(
-            os.path.join(model_run.uri, "history.json"), json.dumps(history, indent=2)
-        )
-        kept.clear()
-
-
-def _read_base(base_model: list[types.Artifact] | None) -> Learnt | None:
-    """Reads what an earlier model learnt, if there is one and it was asked to keep that."""
-    if base_model is None:
-        return None
-    if not base_model:
-        _LOG.info("a cold start: no model has been blessed yet")
-        return None
-    uri = artifact_utils.get_single_uri(base_model)
-    learnt = Learnt.read(os.path.join(uri, _LEARNT))
-    if learnt is None:
-        _LOG.warning(
-            "a cold start: the latest blessed model was trained without training.warm_start"
-        )
-    return learnt
+        produce = cluster.lead if options.distribute == MULTI_WORKER else work.train_and_export
+        produce(input_dict, output_dict, exec_properties)

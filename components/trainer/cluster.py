@@ -1,0 +1,130 @@
+"""Trains by the workers of a cluster, each in a process of its own.
+
+The chief is started by Trainer and tells the others, by a file in the folder of checkpoints, what
+there is to train; `t2rec worker` waits for that file.
+"""
+
+import concurrent.futures
+import json
+import logging
+import logging.handlers
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+from tfx.types import artifact_utils
+
+from components.trainer import work
+from models import replicas
+from models.errors import ConfigError, InputError
+
+_JOB_FILE = "workers.json"
+_POLL_SECONDS = 1.0
+_LOG = logging.getLogger("t2rec")
+
+
+def lead(
+    input_dict: work.Artifacts, output_dict: work.Artifacts, exec_properties: dict[str, Any]
+) -> None:
+    """Trains as the chief, and exports: see `work.train_and_export`.
+
+    Raises:
+      ConfigError: If there is no folder to tell the others by.
+      InputError: If a worker is lost, or as `work.train_and_export` says.
+    """
+    folder = exec_properties.get("checkpoint_dir") or ""
+    if not folder:
+        raise ConfigError(
+            "Expected a folder of checkpoints, by which the workers of training.distribute: "
+            "multi_worker are told what to train; got none. Give --checkpoint-dir."
+        )
+    job = json.dumps({
+        "inputs": artifact_utils.jsonify_artifact_dict(input_dict),
+        "outputs": artifact_utils.jsonify_artifact_dict(output_dict),
+        "exec_properties": exec_properties,
+    })
+    path = os.path.join(folder, _JOB_FILE)
+    tf.io.gfile.makedirs(folder)
+    with tf.io.gfile.GFile(f"{path}.incoming", "w") as file:
+        file.write(job)
+    tf.io.gfile.rename(f"{path}.incoming", path, overwrite=True)
+    # TensorFlow forms a cluster in a process that has done nothing else with it.
+    context = multiprocessing.get_context("spawn")
+    records = context.Queue()
+    listener = logging.handlers.QueueListener(records, _Forward())
+    listener.start()
+    try:
+        with concurrent.futures.ProcessPoolExecutor(1, context, _log_to, (records,)) as pool:
+            pool.submit(train_as_worker, job).result()
+    finally:
+        listener.stop()
+        if tf.io.gfile.exists(path):
+            tf.io.gfile.remove(path)
+
+
+def follow(folder: str, note: Callable[[str], None]) -> None:
+    """Waits for a chief, and trains with it.
+
+    Args:
+      folder: Of its checkpoints, on any filesystem that TensorFlow knows.
+      note: Says how things stand.
+
+    Raises:
+      ConfigError: If this is the chief's place in the cluster.
+      InputError: As `lead`.
+    """
+    index = replicas.worker_index()
+    if index == 0:
+        raise ConfigError(
+            f"Expected {replicas.CLUSTER_VARIABLE} with an index from 1 on for `t2rec worker`; got "
+            "0, which is that of `t2rec run`, the chief."
+        )
+    path = os.path.join(folder, _JOB_FILE)
+    note(f"worker {index}: waiting for Trainer to write {path}")
+    while not tf.io.gfile.exists(path):
+        time.sleep(_POLL_SECONDS)
+    with tf.io.gfile.GFile(path) as file:
+        job = file.read()
+    note(f"worker {index}: training")
+    train_as_worker(job)
+    note(f"worker {index}: done")
+
+
+def train_as_worker(job: str) -> None:
+    """Trains in this process, which may have done nothing with TensorFlow yet.
+
+    Args:
+      job: What `lead` wrote.
+
+    Raises:
+      InputError: If a worker is lost, or as `work.train_and_export` says.
+    """
+    told = json.loads(job)
+    try:
+        work.train_and_export(
+            artifact_utils.parse_artifact_dict(told["inputs"]),
+            artifact_utils.parse_artifact_dict(told["outputs"]),
+            told["exec_properties"],
+            is_chief=replicas.worker_index() == 0,
+        )
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.InternalError) as error:
+        raise InputError(
+            f"Expected all workers of {replicas.CLUSTER_VARIABLE} to train to the end; lost one: "
+            f"{error.message.splitlines()[-1]} Start all of them again: training goes on from the "
+            "latest checkpoint."
+        ) from error
+
+
+def _log_to(records: Any) -> None:
+    """Sends what this process tells people to the one that started it."""
+    _LOG.addHandler(logging.handlers.QueueHandler(records))
+    _LOG.setLevel(logging.INFO)
+    _LOG.propagate = False
+
+
+class _Forward(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        _LOG.handle(record)
