@@ -11,20 +11,15 @@ import dataclasses
 import os
 import threading
 import time
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable
 
 import numpy as np
 
 from serving.errors import DeadlineError, InvalidRequestError
 from serving.loader import ServedModel
-from serving.signatures import Signature
+from serving.signatures import LENGTH_INPUT, Given, Signature
 
 Outputs = dict[str, np.ndarray]
-
-# The input that decides how long the lists of an answer are: calls join only where it is the same,
-# so that an answer doesn't depend on who else asked.
-_LENGTH_INPUT = "k"
 
 # Requests with more rows are answered by several calls; those whose inputs don't agree on their
 # number by none.
@@ -42,13 +37,13 @@ class _Call:
 
     model: ServedModel
     signature: str
-    arrays: Sequence[np.ndarray]
+    given: Given
     num_rows: int  # 0 if it can't be joined with others.
     future: "asyncio.Future[Outputs]"
     enqueued: float
 
     def run(self) -> Outputs:
-        return self.model.run(self.signature, self.arrays)
+        return self.model.run(self.signature, self.given)
 
 
 class Batcher:
@@ -105,14 +100,14 @@ class Batcher:
         return self._num_waiting + len(self._arrived)
 
     async def call(
-        self, model: ServedModel, signature: str, arrays: Sequence[np.ndarray], deadline: float
+        self, model: ServedModel, signature: str, given: Given, deadline: float
     ) -> Outputs:
         """Calls a signature.
 
         Args:
           model: The model; it must not be closed before this returns.
           signature: Name of a signature that there is.
-          arrays: What `Signature.complete` returned.
+          given: What `Signature.convert` returned.
           deadline: By `time.monotonic`, when the answer is not wanted any more.
 
         Returns:
@@ -123,19 +118,15 @@ class Batcher:
           ServingError: If the model refuses the inputs or fails.
         """
         spec = model.signature(signature)
-        num_rows, arrays = _rows(spec, arrays)
+        num_rows, given = _rows(spec, given)
         if num_rows <= _MAX_CALL_ROWS:
-            return await self._enqueue(model, signature, arrays, num_rows, deadline)
+            return await self._enqueue(model, signature, given, num_rows, deadline)
         # What a call takes in memory grows with its rows, times the catalogue.
-        defaults = [info.default for info in spec.inputs.values()]
         parts = [
             await self._enqueue(
                 model,
                 signature,
-                [
-                    array if array is default else array[start : start + _MAX_CALL_ROWS]
-                    for array, default in zip(arrays, defaults, strict=True)
-                ],
+                {name: array[start : start + _MAX_CALL_ROWS] for name, array in given.items()},
                 min(_MAX_CALL_ROWS, num_rows - start),
                 deadline,
             )
@@ -147,7 +138,7 @@ class Batcher:
         self,
         model: ServedModel,
         signature: str,
-        arrays: Sequence[np.ndarray],
+        given: Given,
         num_rows: int,
         deadline: float,
     ) -> Outputs:
@@ -156,9 +147,8 @@ class Batcher:
         now = time.monotonic()
         if self._max_batch_rows == 1:
             num_rows = 0
-        call = _Call(model, signature, arrays, num_rows, loop.create_future(), now)
-        spec = model.signature(signature)
-        key: Hashable = _key(model, signature, spec, arrays) if num_rows else id(call)
+        call = _Call(model, signature, given, num_rows, loop.create_future(), now)
+        key: Hashable = _key(model, signature, given) if num_rows else id(call)
         self._arrived.append((key, call))
         if len(self._arrived) == 1:
             loop.call_soon(self._release, loop, 0, _MAX_TURNS)
@@ -226,16 +216,9 @@ class Batcher:
     def _answer(self, batch: list[_Call]) -> list[Outputs | Exception]:
         """Answers calls by one; if that fails, each by one of its own, for one may be to blame."""
         first = batch[0]
-        columns = zip(*(call.arrays for call in batch), strict=True)
-        defaults: list[Any] = [
-            spec.default for spec in first.model.signature(first.signature).inputs.values()
-        ]
-        arrays = [
-            column[0] if column[0] is default else np.concatenate(column)
-            for column, default in zip(columns, defaults, strict=True)
-        ]
+        given = {name: np.concatenate([call.given[name] for call in batch]) for name in first.given}
         total = sum(call.num_rows for call in batch)
-        outputs = _attempt(lambda: first.model.run(first.signature, arrays))
+        outputs = _attempt(lambda: first.model.run(first.signature, given))
         if isinstance(outputs, Exception) or any(len(a) != total for a in outputs.values()):
             return [_attempt(call.run) for call in batch]
         results: list[Outputs | Exception] = []
@@ -247,50 +230,54 @@ class Batcher:
         return results
 
 
-def _rows(spec: Signature, arrays: Sequence[np.ndarray]) -> tuple[int, Sequence[np.ndarray]]:
+def _rows(spec: Signature, given: Given) -> tuple[int, Given]:
     """Finds the rows of a call that may be joined with others.
 
     Returns:
-      The number of rows, and the arrays with one for each in those inputs of which one row stands
-      for all; or 0 and the arrays as they are, if the call must be made alone.
+      The number of rows, and the inputs with one for each in those of which one row stands for all;
+      or 0 and the inputs as they are, if the call must be made alone.
 
     Raises:
       InvalidRequestError: If the answer would be too large.
     """
     if not spec.has_rows:
-        return 0, arrays
-    inputs = list(zip(spec.inputs.values(), arrays, strict=True))
-    given = [(info, array) for info, array in inputs if array is not info.default]
-    num_rows = max((len(array) for _, array in given), default=0)
+        return 0, given
+    num_rows = max(map(len, given.values()), default=0)
     fits = all(
-        len(array) == num_rows or (len(array) == 1 and info.one_row_for_all)
-        for info, array in given
+        len(array) == num_rows or (len(array) == 1 and spec.inputs[name].one_row_for_all)
+        for name, array in given.items()
     )
-    length = next((a.max() for i, a in inputs if i.name == _LENGTH_INPUT and a.size), 1)
-    if num_rows * max(1, int(length)) > _MAX_ANSWER_VALUES or (
+    if num_rows * _length(spec, given) > _MAX_ANSWER_VALUES or (
         not fits and num_rows > _MAX_CALL_ROWS
     ):
         raise InvalidRequestError(
-            f"Expected inputs of as many rows as each other, with rows times {_LENGTH_INPUT} at "
+            f"Expected inputs of as many rows as each other, with rows times {LENGTH_INPUT} at "
             f"most {_MAX_ANSWER_VALUES}; got {num_rows} rows. Split the request."
         )
     if not num_rows or not fits:
-        return 0, arrays
-    return num_rows, [
-        array if array is info.default or len(array) == num_rows else np.repeat(array, num_rows, 0)
-        for info, array in inputs
-    ]
+        return 0, given
+    return num_rows, {
+        name: array if len(array) == num_rows else np.repeat(array, num_rows, 0)
+        for name, array in given.items()
+    }
 
 
-def _key(
-    model: ServedModel, signature: str, spec: Signature, arrays: Sequence[np.ndarray]
-) -> Hashable:
-    """Says what calls must have in common to be joined."""
+def _length(spec: Signature, given: Given) -> int:
+    """Returns how long a list of the answer may be."""
+    wanted = given.get(LENGTH_INPUT)
+    if wanted is None:
+        return spec.default_length
+    return max(1, int(wanted.max(initial=1)))
+
+
+def _key(model: ServedModel, signature: str, given: Given) -> Hashable:
+    """Says what calls must have in common to be joined.
+
+    The length of lists, too, so that an answer doesn't depend on who else asked.
+    """
     shapes = tuple(
-        None
-        if array is info.default
-        else (array.shape[1:], int(array.max()) if name == _LENGTH_INPUT else 0)
-        for (name, info), array in zip(spec.inputs.items(), arrays, strict=True)
+        (name, array.shape[1:], int(array.max()) if name == LENGTH_INPUT else 0)
+        for name, array in given.items()
     )
     return id(model), signature, shapes
 

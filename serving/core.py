@@ -2,11 +2,9 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
-
-import numpy as np
+from typing import NamedTuple
 
 from serving.batcher import Batcher, Outputs
 from serving.errors import CancelledError, OverloadedError, ServingError
@@ -14,14 +12,13 @@ from serving.loader import DEFAULT_SIGNATURE
 from serving.manager import ModelManager, ModelRef
 from serving.metrics import Metrics
 from serving.request_log import RequestLog
-from serving.signatures import Signature
+from serving.signatures import Given, Signature
 
 # Bodies beyond this are read in a thread of their own, so that others needn't wait.
 _LARGE_BYTES = 64 << 10
 
 
-@dataclasses.dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """An answer.
 
     Attributes:
@@ -127,16 +124,14 @@ class Core:
                 # Only names that exist become labels of metrics, as there are few of those.
                 model_name, signature = ref.name, signature_name or DEFAULT_SIGNATURE
 
-                def inputs() -> list[np.ndarray]:
-                    return spec.complete(read(spec), same_types)
+                def inputs() -> Given:
+                    return spec.convert(read(spec), same_types)
 
                 large = num_bytes > _LARGE_BYTES
-                arrays = await asyncio.to_thread(inputs) if large else inputs()
-                outputs = await self._batcher.call(
-                    model, signature, arrays, begin + timeout_seconds
-                )
+                given = await asyncio.to_thread(inputs) if large else inputs()
+                outputs = await self._batcher.call(model, signature, given, begin + timeout_seconds)
                 prediction = Prediction(version.number, signature, outputs)
-            self._request_log.offer(ref.name, prediction, spec, arrays)
+            self._request_log.offer(ref.name, prediction, given)
             return prediction
         except ServingError as error:
             code = error.code

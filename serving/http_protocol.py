@@ -7,6 +7,7 @@ servers do, refuses before it has read a body, and notices clients that go away 
 import asyncio
 import collections
 import dataclasses
+import functools
 import http
 import logging
 import typing
@@ -25,8 +26,7 @@ _LINGER_SECONDS = 1.0
 _LOGGER = logging.getLogger("t2rec")
 
 
-@dataclasses.dataclass(frozen=True)
-class Request:
+class Request(typing.NamedTuple):
     """A whole HTTP request.
 
     Attributes:
@@ -42,8 +42,7 @@ class Request:
     body: bytes
 
 
-@dataclasses.dataclass(frozen=True)
-class Response:
+class Response(typing.NamedTuple):
     """What is answered.
 
     Attributes:
@@ -135,6 +134,8 @@ class HttpConnection(asyncio.Protocol):
         self._requests = collections.deque()
         self._task: asyncio.Task | None = None
         self._timer: asyncio.TimerHandle | None = None
+        # By the loop's clock, when the timer's work is due; None for never.
+        self._deadline: float | None = None
         self._transport: asyncio.Transport
         self._writable = True
         self._ended = False
@@ -187,7 +188,8 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Forgets the requests of a client that went away."""
         self._server.connections.discard(self)
-        self._stop_timer()
+        if self._timer:
+            self._timer.cancel()
         self._requests.clear()
         if self._task:
             self._task.cancel()
@@ -272,7 +274,7 @@ class HttpConnection(asyncio.Protocol):
         self._requests.append((request, keep_alive))
         if len(self._requests) > _MAX_PIPELINED:
             self._transport.pause_reading()
-        self._stop_timer()
+        self._expect_nothing()
         self._next()
 
     # What this class calls.
@@ -341,19 +343,32 @@ class HttpConnection(asyncio.Protocol):
             self._respond(self._server.write_error(error), keep_alive=False)
 
     def _expect_within(self, seconds: float) -> None:
-        self._stop_timer()
-        self._timer = self._loop.call_later(seconds, self._expire)
+        """Ends the connection if nothing happens within a time.
 
-    def _expire(self) -> None:
-        if not self._task:
-            self.abort()
-
-    def _stop_timer(self) -> None:
-        if self._timer:
+        A timer that ends no later goes on, and looks then how much time is left: a new one at each
+        part of a request would cost more than to read it.
+        """
+        self._deadline = self._loop.time() + seconds
+        if self._timer and self._timer.when() > self._deadline:
             self._timer.cancel()
             self._timer = None
+        if not self._timer:
+            self._timer = self._loop.call_at(self._deadline, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        if self._deadline is None or self._task:
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._expire)
+        else:
+            self.abort()
+
+    def _expect_nothing(self) -> None:
+        self._deadline = None
 
 
+@functools.lru_cache
 def _phrase(status: int) -> bytes:
     try:
         return http.HTTPStatus(status).phrase.encode()

@@ -13,7 +13,7 @@ import numpy as np
 
 from models.errors import InputError
 from serving.errors import InvalidRequestError, ServingError, UnknownSignatureError
-from serving.signatures import Signature, read_saved_model
+from serving.signatures import Given, Signature, read_saved_model
 
 DEFAULT_SIGNATURE = "serving_default"
 # Where models, and the one that counts by default, lie below a pipeline root.
@@ -206,14 +206,14 @@ class ServedModel:
           InvalidRequestError: If the inputs don't fit the signature.
           ServingError: If the model fails.
         """
-        return self.run(signature, self.signature(signature).complete(inputs))
+        return self.run(signature, self.signature(signature).convert(inputs))
 
-    def run(self, signature: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        """Calls a signature with inputs that are complete and checked.
+    def run(self, signature: str, given: Given) -> dict[str, np.ndarray]:
+        """Calls a signature with inputs that are checked.
 
         Args:
           signature: Name of a signature that there is; "" stands for the default one.
-          arrays: What `Signature.complete` returned.
+          given: What `Signature.convert` returned.
 
         Returns:
           By name, the output arrays; strings are `bytes`.
@@ -222,13 +222,14 @@ class ServedModel:
           InvalidRequestError: If the model refuses the inputs.
           ServingError: If the model fails.
         """
+        spec = self.signature(signature)
         try:
-            values = self._calls[signature or DEFAULT_SIGNATURE](*arrays)
+            values = self._calls[signature or DEFAULT_SIGNATURE](*spec.complete(given))
         except self._errors.InvalidArgumentError as error:
             raise InvalidRequestError(_reason(error)) from error
         except self._errors.OpError as error:
             raise ServingError(_reason(error)) from error
-        return dict(zip(self.signature(signature).output_tensors, values, strict=True))
+        return dict(zip(spec.output_tensors, values, strict=True))
 
     def close(self) -> None:
         """Frees the model; it can't be called any more."""

@@ -9,15 +9,14 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config.logging_config_pb2 import LoggingConfig
 
 from serving import tensors
-from serving.signatures import Signature
+from serving.signatures import Given
 
 # Answers that wait to be written; beyond that the sample is smaller rather than memory larger.
 _MAX_WAITING = 256
@@ -53,20 +52,19 @@ class RequestLog:
         self._waiting.put(None)
         self._thread.join()
 
-    def offer(self, model: str, prediction: Any, spec: Signature, arrays: Sequence) -> None:
+    def offer(self, model: str, prediction: Any, given: Given) -> None:
         """Keeps a request and its answer, if chance and the model's configuration want it.
 
         Args:
           model: Name of the model.
           prediction: The `serving.core.Prediction`.
-          spec: The signature that was called.
-          arrays: Its inputs.
+          given: Its inputs.
         """
         config = self._config(model)
         if not config or random.random() >= config.sampling_config.sampling_rate:
             return
         try:
-            self._waiting.put_nowait((model, config, prediction, spec, arrays))
+            self._waiting.put_nowait((model, config, prediction, given))
         except queue.Full:
             return
 
@@ -93,8 +91,7 @@ class RequestLog:
         model: str,
         config: LoggingConfig,
         prediction: Any,
-        spec: Signature,
-        arrays: Sequence[np.ndarray],
+        given: Given,
     ) -> None:
         log = prediction_log_pb2.PredictionLog()
         log.log_metadata.sampling_config.CopyFrom(config.sampling_config)
@@ -104,11 +101,6 @@ class RequestLog:
             model_spec.name = model
             model_spec.version.value = prediction.version
             model_spec.signature_name = prediction.signature
-        given = {
-            name: array
-            for (name, info), array in zip(spec.inputs.items(), arrays, strict=True)
-            if array is not info.default
-        }
         tensors.write_outputs(given, request.inputs)
         tensors.write_outputs(prediction.outputs, response.outputs)
         record = log.SerializeToString()

@@ -70,7 +70,7 @@ def read_inputs(request: Mapping, signature: Signature) -> dict[str, Any]:
       By name, what was given as nested lists, strings decoded and filled up.
 
     Raises:
-      InvalidRequestError: If the names don't fit the signature. `Signature.complete` checks the
+      InvalidRequestError: If the names don't fit the signature. `Signature.convert` checks the
         values.
     """
     if "instances" in request:

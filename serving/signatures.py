@@ -10,6 +10,12 @@ import numpy as np
 from models.errors import InputError
 from serving.errors import InvalidRequestError
 
+# By name, the inputs that a request gives; the others have defaults.
+Given = Mapping[str, np.ndarray]
+
+# The input that decides how long the lists of an answer are.
+LENGTH_INPUT = "k"
+
 _SCANN_NAMESPACE = "Scann>"
 
 
@@ -73,12 +79,12 @@ class InputSpec:
             )
         return converted
 
-    @property
+    @functools.cached_property
     def one_row_for_all(self) -> bool:
         """Whether one row stands for all of a batch, as it does where the default is one row."""
         return self.default is not None and self.default.shape[:1] == (1,)
 
-    @property
+    @functools.cached_property
     def numpy_dtype(self) -> np.dtype:
         """The type of the arrays that the graph takes."""
         return np.dtype(object if self.dtype == "string" else self.dtype)
@@ -128,37 +134,62 @@ class Signature:
     output_tensors: Mapping[str, str]
     outputs: Mapping[str, tuple[str, tuple[int, ...]]]
 
-    def complete(
+    def convert(
         self, inputs: Mapping[str, np.ndarray | Sequence], same_types: bool = False
-    ) -> list[np.ndarray]:
-        """Checks inputs, and fills in the defaults of those that were left out.
+    ) -> Given:
+        """Checks inputs, and makes arrays of them.
 
         Args:
-          inputs: By name, arrays or nested lists.
+          inputs: By name, arrays or nested lists; those with a default may be left out.
           same_types: Whether the inputs are arrays that must have just the signature's types.
 
         Returns:
-          Arrays in the order of `inputs`.
+          What was given, by name, in the order of `inputs`.
 
         Raises:
           InvalidRequestError: If an input is missing, unknown, or of another type or shape.
         """
-        extra = sorted(set(inputs) - set(self.inputs))
-        missing = [n for n, s in self.inputs.items() if n not in inputs and s.default is None]
-        if extra or missing:
+        if not self._required <= inputs.keys() <= self.inputs.keys():
             sent = sorted(inputs)
+            missing = [name for name in self.inputs if name in self._required - inputs.keys()]
             raise InvalidRequestError(
                 f"input size does not match signature: {len(sent)}!={len(self.inputs)} "
                 f"len({{{','.join(sent)}}}) != len({{{','.join(self.inputs)}}}). "
-                f"Sent extra: {{{','.join(extra)}}}. "
+                f"Sent extra: {{{','.join(sorted(inputs.keys() - self.inputs.keys()))}}}. "
                 f"Missing but required: {{{','.join(missing)}}}."
             )
-        return [
-            spec.default
-            if spec.default is not None and name not in inputs
-            else spec.convert(inputs[name], same_types)
-            for name, spec in self.inputs.items()
-        ]
+        return {
+            name: self.inputs[name].convert(inputs[name], same_types)
+            for name in (self.inputs if len(inputs) > 1 else inputs)
+            if name in inputs
+        }
+
+    def complete(self, given: Given) -> list[np.ndarray | None]:
+        """Fills in the defaults.
+
+        Args:
+          given: What `convert` returned, maybe of several requests.
+
+        Returns:
+          Arrays in the order of `inputs`.
+        """
+        return [given.get(name, default) for name, default in self._defaults]
+
+    @functools.cached_property
+    def default_length(self) -> int:
+        """How long the lists of an answer are if the request does not say; 1 if there are none."""
+        spec = self.inputs.get(LENGTH_INPUT)
+        if spec is None or spec.default is None or not spec.default.size:
+            return 1
+        return max(1, int(spec.default.max()))
+
+    @functools.cached_property
+    def _required(self) -> frozenset[str]:
+        return frozenset(name for name, spec in self.inputs.items() if spec.default is None)
+
+    @functools.cached_property
+    def _defaults(self) -> list[tuple[str, np.ndarray | None]]:
+        return [(name, spec.default) for name, spec in self.inputs.items()]
 
     @functools.cached_property
     def has_rows(self) -> bool:

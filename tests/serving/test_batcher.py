@@ -25,16 +25,16 @@ class _Held:
         self.rows = []
         self._model = model
 
-    def run(self, signature, arrays):
+    def run(self, signature, given):
         self.started.set()
         assert self.go.wait(30)
-        self.rows.append(len(arrays[-1]))
-        return self._model.run(signature, arrays)
+        self.rows.append(max(map(len, given.values())))
+        return self._model.run(signature, given)
 
 
 async def _call(batcher, model, deadline_seconds=30.0, **inputs):
-    arrays = model.signature("").complete(inputs)
-    return await batcher.call(model, "serving_default", arrays, time.monotonic() + deadline_seconds)
+    given = model.signature("").convert(inputs)
+    return await batcher.call(model, "serving_default", given, time.monotonic() + deadline_seconds)
 
 
 async def _join(batcher, held, requests):
@@ -201,7 +201,7 @@ def test_joined_answers_equal_single_ones(exact_model):
         spec = exact_model.signature("recommend")
         deadline = time.monotonic() + 60
         calls = [
-            batcher.call(exact_model, "recommend", spec.complete(request), deadline)
+            batcher.call(exact_model, "recommend", spec.convert(request), deadline)
             for request in requests
         ]
         return await asyncio.gather(*calls)
