@@ -1,17 +1,19 @@
 """Answers requests that wait at the same time by one call to the model.
 
-Batching is greedy: an idle worker takes what waits, as soon as the event loop has read all that
+Batching is greedy: an idle worker is given what waits, as soon as the event loop has read all that
 has come and has nothing else to do. So a single client loses nothing, and batches grow by
-themselves as the load does.
+themselves as the load does. What waits is the event loop's own; workers only see whole batches.
 """
 
 import asyncio
 import collections
+import contextlib
 import dataclasses
 import os
+import queue
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
@@ -49,8 +51,8 @@ class _Call:
 class Batcher:
     """Calls models on a few threads, joining what waits for the same signature.
 
-    Call it from one event loop only, and use it as a context manager: at the end all calls that
-    were made are answered.
+    Call it from one event loop only, and use it as a context manager: at the end the calls that
+    run are finished.
     """
 
     def __init__(
@@ -69,14 +71,14 @@ class Batcher:
         """
         self._max_batch_rows = max_batch_rows
         self._on_batch = on_batch
-        # Calls that no worker may take yet, for more may be about to come; the loop's own.
-        self._arrived: list[tuple[Hashable, _Call]] = []
         # By what can be joined, the calls that wait; the key that waits longest is the first.
         self._waiting: collections.OrderedDict[Hashable, collections.deque[_Call]]
         self._waiting = collections.OrderedDict()
         self._num_waiting = 0
-        self._changed = threading.Condition(threading.Lock())
-        self._stopped = False
+        self._num_idle = num_workers
+        # Whether a turn of the loop is to come that may hand out calls.
+        self._gathering = False
+        self._batches: queue.SimpleQueue[list[_Call]] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, name=f"batcher-{number}", daemon=True)
             for number in range(num_workers)
@@ -88,16 +90,15 @@ class Batcher:
         return self
 
     def __exit__(self, *_) -> None:
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
+        for _thread in self._threads:
+            self._batches.put([])
         for thread in self._threads:
             thread.join()
 
     @property
     def num_waiting(self) -> int:
         """Requests that no worker has taken yet."""
-        return self._num_waiting + len(self._arrived)
+        return self._num_waiting
 
     async def call(
         self, model: ServedModel, signature: str, given: Given, deadline: float
@@ -149,69 +150,86 @@ class Batcher:
             num_rows = 0
         call = _Call(model, signature, given, num_rows, loop.create_future(), now)
         key: Hashable = _key(model, signature, given) if num_rows else id(call)
-        self._arrived.append((key, call))
-        if len(self._arrived) == 1:
-            loop.call_soon(self._release, loop, 0, _MAX_TURNS)
+        self._waiting.setdefault(key, collections.deque()).append(call)
+        self._num_waiting += 1
+        self._gather(loop)
         timer = loop.call_later(max(0.0, deadline - now), _expire, call.future)
         try:
             return await call.future
         finally:
             timer.cancel()
 
-    def _release(
+    def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hands out what waits, once no more comes, if a worker is idle."""
+        if self._num_waiting and self._num_idle and not self._gathering:
+            self._gathering = True
+            loop.call_soon(self._hand_out, loop, 0, _MAX_TURNS)
+
+    def _hand_out(
         self, loop: asyncio.AbstractEventLoop, num_seen: int, turns: int, quiet: int = 0
     ) -> None:
-        """Gives the workers what has come, once some turns of the loop brought nothing more.
+        """Gives idle workers what waits, once some turns of the loop brought nothing more.
 
-        A worker woken at the first of many calls would leave the others to the next batch, and
+        A worker that took the first of many calls would leave the others to the next batch, and
         a small batch costs nearly what a full one does.
         """
-        num_arrived = len(self._arrived)
-        quiet = quiet + 1 if num_arrived == num_seen else 0
-        if num_arrived < self._max_batch_rows and turns and quiet < _QUIET_TURNS:
+        num_waiting = self._num_waiting
+        quiet = quiet + 1 if num_waiting == num_seen else 0
+        if num_waiting < self._max_batch_rows and turns and quiet < _QUIET_TURNS:
             if quiet:
                 # gRPC reads in a thread of its own, which may wait for this core.
                 os.sched_yield()
-            loop.call_soon(self._release, loop, num_arrived, turns - 1, quiet)
+            loop.call_soon(self._hand_out, loop, num_waiting, turns - 1, quiet)
             return
-        with self._changed:
-            for key, call in self._arrived:
-                self._waiting.setdefault(key, collections.deque()).append(call)
-            self._num_waiting += num_arrived
-            self._changed.notify(num_arrived)
-        self._arrived.clear()
-
-    def _work(self) -> None:
-        while batch := self._take():
-            results = self._answer(batch) if len(batch) > 1 else [_attempt(batch[0].run)]
-            loop = batch[0].future.get_loop()
-            # One wake-up of the event loop for all of them.
-            loop.call_soon_threadsafe(_resolve, batch, results)
+        self._gathering = False
+        while self._num_idle and (batch := self._take()):
+            self._num_idle -= 1
+            self._batches.put(batch)
 
     def _take(self) -> list[_Call]:
-        """Waits for calls and takes those that can be joined; none at the end."""
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._stopped)
-                if not self._waiting:
-                    return []
-                key, calls = self._waiting.popitem(last=False)
-                taken: list[_Call] = []
-                num_rows = 0
-                while calls and (not taken or num_rows + calls[0].num_rows <= self._max_batch_rows):
-                    call = calls.popleft()
-                    self._num_waiting -= 1
-                    # Nobody waits for the others any more.
-                    if not call.future.done():
-                        taken.append(call)
-                        num_rows += call.num_rows
-                if calls:
-                    self._waiting[key] = calls
-            if taken:
-                first = taken[0]
-                waited = time.monotonic() - first.enqueued
-                self._on_batch(first.model.name, first.signature, max(1, num_rows), waited)
-                return taken
+        """Takes calls that can be joined; none if none wait."""
+        taken: list[_Call] = []
+        num_rows = 0
+        while self._waiting and not taken:
+            key, calls = self._waiting.popitem(last=False)
+            while calls and (not taken or num_rows + calls[0].num_rows <= self._max_batch_rows):
+                call = calls.popleft()
+                self._num_waiting -= 1
+                # Nobody waits for the others any more.
+                if not call.future.done():
+                    taken.append(call)
+                    num_rows += call.num_rows
+            if calls:
+                self._waiting[key] = calls
+        if taken:
+            first = taken[0]
+            waited = time.monotonic() - first.enqueued
+            self._on_batch(first.model.name, first.signature, max(1, num_rows), waited)
+        return taken
+
+    def _work(self) -> None:
+        while batch := self._batches.get():
+            results = self._answer(batch) if len(batch) > 1 else [_attempt(batch[0].run)]
+            loop = batch[0].future.get_loop()
+            # One wake-up of the event loop for all of them; none is left at the end of a server.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._finish, loop, batch, results)
+
+    def _finish(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        batch: list[_Call],
+        results: Sequence[Outputs | Exception],
+    ) -> None:
+        self._num_idle += 1
+        for call, result in zip(batch, results, strict=True):
+            if call.future.done():
+                continue
+            if isinstance(result, Exception):
+                call.future.set_exception(result)
+            else:
+                call.future.set_result(result)
+        self._gather(loop)
 
     def _answer(self, batch: list[_Call]) -> list[Outputs | Exception]:
         """Answers calls by one; if that fails, each by one of its own, for one may be to blame."""
@@ -292,13 +310,3 @@ def _attempt(run: Callable[[], Outputs]) -> Outputs | Exception:
 def _expire(future: "asyncio.Future[Outputs]") -> None:
     if not future.done():
         future.set_exception(DeadlineError("Deadline exceeded"))
-
-
-def _resolve(batch: list[_Call], results: list[Outputs | Exception]) -> None:
-    for call, result in zip(batch, results, strict=True):
-        if call.future.done():
-            continue
-        if isinstance(result, Exception):
-            call.future.set_exception(result)
-        else:
-            call.future.set_result(result)
