@@ -6,8 +6,6 @@ product, and a user is still known by their history alone.
 """
 
 import dataclasses
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse
@@ -16,14 +14,6 @@ import tensorflow as tf
 from models.directions import sum_lists
 from models.spectral import Spectrum
 from models.tables import Bag
-
-if TYPE_CHECKING:
-    from models.looks import EvalSplit
-    from models.two_tower import TwoTowerModel
-
-_EXPONENTS, _WEIGHTS = (0.25, 0.5), (0.5, 0.25, 1.0, 2.0)
-# Scores of the lists that one try ranks, at most.
-_MAX_CELLS = 100_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,53 +113,3 @@ def pass_histories(vectors: tf.RaggedTensor, weights: tf.Tensor, weight: tf.Tens
     sums = sum_lists(vectors.with_values(vectors.values * weights[:, None]))
     lengths = tf.math.reduce_euclidean_norm(sums, axis=1, keepdims=True)
     return sums * weight / tf.maximum(lengths, 1e-9)
-
-
-def choose_low_pass(
-    spectrum: Spectrum,
-    look: "EvalSplit",
-    model: "TwoTowerModel",
-    dims: Sequence[int],
-    may_be_none: bool = True,
-) -> tuple[LowPassRecipe, float, float]:
-    """Chooses a block to stand beside towers, on visits that they never saw.
-
-    Args:
-      spectrum: Of the visits that the towers learnt from.
-      look: The eval split.
-      model: The towers, without a block.
-      dims: Dimensions to try, in ascending order; a larger one must be better than the best so far
-        by more than a standard error.
-      may_be_none: Whether the first of them must be better than no block likewise.
-
-    Returns:
-      The recipe, of dimension 0 for no block; and the mean of `EvalSplit.ndcgs` with and without
-      it, of at least some of the users of the eval split.
-    """
-    look = look.thinned(max(1, _MAX_CELLS // model.counts.shape[0]))
-    queries, candidates = look.embed(model)
-
-    def ndcgs(recipe: LowPassRecipe) -> np.ndarray:
-        block = LowPass.of(spectrum, recipe)
-        return look.ndcgs(
-            np.concatenate([queries, block.users(look.seen)], axis=1),
-            np.concatenate([candidates, block.businesses], axis=1),
-        )
-
-    best, without = LowPassRecipe(), look.ndcgs(queries, candidates)
-    best_ndcgs = without
-    for dim in dims:
-        tried = {
-            recipe: ndcgs(recipe)
-            for recipe in (LowPassRecipe(dim, exponent, _WEIGHTS[0]) for exponent in _EXPONENTS)
-        }
-        likeliest = max(tried, key=lambda recipe: tried[recipe].mean())
-        for weight in _WEIGHTS[1:]:
-            recipe = dataclasses.replace(likeliest, weight=weight)
-            tried[recipe] = ndcgs(recipe)
-        likeliest = max(tried, key=lambda recipe: tried[recipe].mean())
-        gains = tried[likeliest] - best_ndcgs
-        needed = gains.std() / np.sqrt(len(gains))
-        if gains.mean() > needed or not (best.dim or may_be_none):
-            best, best_ndcgs = likeliest, tried[likeliest]
-    return best, float(best_ndcgs.mean()), float(without.mean())

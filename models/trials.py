@@ -10,12 +10,13 @@ import numpy as np
 
 from models import checkpoints, replicas
 from models.checkpoints import RunCheckpoint
+from models.closed_forms import choose_factors, choose_low_pass
 from models.curves import Curves
 from models.errors import InputError
 from models.factors import FactorRecipe
 from models.fit import WARM, Fit
 from models.looks import DEPTH, EvalSplit
-from models.low_pass import LowPassRecipe, choose_low_pass
+from models.low_pass import LowPassRecipe
 from models.options import AUTO, ModelOptions, TrainingOptions
 from models.rating_training import RatingLoop, distinct_epochs
 from models.recipes import (
@@ -36,9 +37,6 @@ _LOG = logging.getLogger("t2rec")
 
 # Of the users' own vectors in a recipe; their moments and copies take five times as much again.
 _MAX_USER_BYTES = 2**28
-_FACTOR_WEIGHTS = (1.0, 0.75, 0.5, 0.25)
-# A quarter as many are tried, too.
-_FEWER_FACTORS = 4
 _EPOCHS = "rating_epochs"
 
 
@@ -283,36 +281,3 @@ def _tell(trial: Trial) -> dict[str, Any]:
         return {**told, "error": outcome.error}
     looks = [dataclasses.asdict(look) for look in outcome.progress.looks]
     return {**told, "score": outcome.score, "looks": looks}
-
-
-def choose_factors(
-    loop: RatingLoop, look: EvalSplit, model: TwoTowerModel
-) -> tuple[FactorRecipe, float]:
-    """Chooses how many factors there should be and what they count, on ratings that no tower saw.
-
-    Args:
-      loop: What has trained the towers.
-      look: The eval split.
-      model: The towers, without factors.
-
-    Returns:
-      The recipe, of dimension 0 where they do not help, and the RMSE with it, in stars.
-    """
-    stars, ratings = look.predict(model), look.ratings
-    best, least = FactorRecipe(), look.rmse(stars)
-    without = least
-    most = model.options.factor_dim
-    # On sparse data the priors of many factors may shrink to nothing where a few would have stayed.
-    dims = [dim for dim in (most, most // _FEWER_FACTORS) if dim]
-    for dim, factors in zip(dims, loop.fit_factors(dims), strict=True):
-        if not factors.factor_dim:
-            continue
-        of_users = factors.users[ratings.user_rows]
-        shift = (of_users * factors.businesses[ratings.business_rows]).sum(axis=1)
-        for weight in _FACTOR_WEIGHTS:
-            rmse = look.rmse(stars + weight * shift)
-            if rmse < least:
-                best, least = FactorRecipe(dim, weight), rmse
-    told = "%d rating factors of weight %g: eval RMSE %.4f, %.4f without"
-    _LOG.info(told, best.dim, best.weight, least, without)
-    return best, least

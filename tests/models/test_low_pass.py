@@ -6,8 +6,9 @@ import tensorflow as tf
 
 from models import metrics
 from models.baselines.low_pass import LowPass as Baseline
+from models.closed_forms import choose_low_pass
 from models.looks import EvalSplit
-from models.low_pass import LowPass, LowPassRecipe, choose_low_pass, pass_histories
+from models.low_pass import LowPass, LowPassRecipe, pass_histories
 from models.spectral import Spectrum
 from models.tables import Bag, Interactions
 
@@ -143,7 +144,7 @@ class TestChoice:
         assert recipe.dim == 4
 
     def test_many_businesses_mean_fewer_users(self, spectrum, look, monkeypatch):
-        monkeypatch.setattr("models.low_pass._MAX_CELLS", 10 * _BUSINESSES)
+        monkeypatch.setattr("models.closed_forms._MAX_CELLS", 10 * _BUSINESSES)
         widths = []
         whole = metrics.top_k
 

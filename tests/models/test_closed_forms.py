@@ -3,9 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from models.closed_forms import choose_factors
 from models.factors import FactorRecipe, Factors
 from models.tables import Interactions
-from models.trials import choose_factors
 
 _STARS = np.array([1.0, 5.0, 3.0, 4.0], np.float32)
 _RATINGS = Interactions(np.arange(4, dtype=np.int32), np.zeros(4, np.int32), _STARS)

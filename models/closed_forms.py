@@ -1,0 +1,109 @@
+"""Chooses, on the eval split, what stands in closed form beside trained towers."""
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from models.factors import FactorRecipe
+from models.looks import EvalSplit
+from models.low_pass import LowPass, LowPassRecipe
+from models.rating_training import RatingLoop
+from models.spectral import Spectrum
+from models.two_tower import TwoTowerModel
+
+_LOG = logging.getLogger("t2rec")
+
+_FACTOR_WEIGHTS = (1.0, 0.75, 0.5, 0.25)
+# A quarter as many are tried, too.
+_FEWER_FACTORS = 4
+_LOW_PASS_EXPONENTS, _LOW_PASS_WEIGHTS = (0.25, 0.5), (0.5, 0.25, 1.0, 2.0)
+# Scores of the lists that one try ranks, at most.
+_MAX_CELLS = 100_000_000
+
+
+def choose_factors(
+    loop: RatingLoop, look: EvalSplit, model: TwoTowerModel
+) -> tuple[FactorRecipe, float]:
+    """Chooses how many factors there should be and what they count, on ratings that no tower saw.
+
+    Args:
+      loop: What has trained the towers.
+      look: The eval split.
+      model: The towers, without factors.
+
+    Returns:
+      The recipe, of dimension 0 where they do not help, and the RMSE with it, in stars.
+    """
+    stars, ratings = look.predict(model), look.ratings
+    best, least = FactorRecipe(), look.rmse(stars)
+    without = least
+    most = model.options.factor_dim
+    # On sparse data the priors of many factors may shrink to nothing where a few would have stayed.
+    dims = [dim for dim in (most, most // _FEWER_FACTORS) if dim]
+    for dim, factors in zip(dims, loop.fit_factors(dims), strict=True):
+        if not factors.factor_dim:
+            continue
+        of_users = factors.users[ratings.user_rows]
+        shift = (of_users * factors.businesses[ratings.business_rows]).sum(axis=1)
+        for weight in _FACTOR_WEIGHTS:
+            rmse = look.rmse(stars + weight * shift)
+            if rmse < least:
+                best, least = FactorRecipe(dim, weight), rmse
+    told = "%d rating factors of weight %g: eval RMSE %.4f, %.4f without"
+    _LOG.info(told, best.dim, best.weight, least, without)
+    return best, least
+
+
+def choose_low_pass(
+    spectrum: Spectrum,
+    look: EvalSplit,
+    model: TwoTowerModel,
+    dims: Sequence[int],
+    may_be_none: bool = True,
+) -> tuple[LowPassRecipe, float, float]:
+    """Chooses a block to stand beside towers, on visits that they never saw.
+
+    Args:
+      spectrum: Of the visits that the towers learnt from.
+      look: The eval split.
+      model: The towers, without a block.
+      dims: Dimensions to try, in ascending order; a larger one must be better than the best so far
+        by more than a standard error.
+      may_be_none: Whether the first of them must be better than no block likewise.
+
+    Returns:
+      The recipe, of dimension 0 for no block; and the mean of `EvalSplit.ndcgs` with and without
+      it, of at least some of the users of the eval split.
+    """
+    look = look.thinned(max(1, _MAX_CELLS // model.counts.shape[0]))
+    queries, candidates = look.embed(model)
+
+    def ndcgs(recipe: LowPassRecipe) -> np.ndarray:
+        block = LowPass.of(spectrum, recipe)
+        return look.ndcgs(
+            np.concatenate([queries, block.users(look.seen)], axis=1),
+            np.concatenate([candidates, block.businesses], axis=1),
+        )
+
+    best, without = LowPassRecipe(), look.ndcgs(queries, candidates)
+    best_ndcgs = without
+    for dim in dims:
+        tried = {
+            recipe: ndcgs(recipe)
+            for recipe in (
+                LowPassRecipe(dim, exponent, _LOW_PASS_WEIGHTS[0])
+                for exponent in _LOW_PASS_EXPONENTS
+            )
+        }
+        likeliest = max(tried, key=lambda recipe: tried[recipe].mean())
+        for weight in _LOW_PASS_WEIGHTS[1:]:
+            recipe = dataclasses.replace(likeliest, weight=weight)
+            tried[recipe] = ndcgs(recipe)
+        likeliest = max(tried, key=lambda recipe: tried[recipe].mean())
+        gains = tried[likeliest] - best_ndcgs
+        needed = gains.std() / np.sqrt(len(gains))
+        if gains.mean() > needed or not (best.dim or may_be_none):
+            best, best_ndcgs = likeliest, tried[likeliest]
+    return best, float(best_ndcgs.mean()), float(without.mean())
