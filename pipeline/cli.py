@@ -298,10 +298,14 @@ def _run(args: argparse.Namespace) -> int:
     console.note("loading TFX, about half a minute ...")
     from pipeline import local_runner
 
-    report = local_runner.run(settings, data, local_runner.Root(os.path.abspath(args.root)), beam)
+    root = local_runner.Root(os.path.abspath(args.root))
+    report = local_runner.run(settings, data, root, beam)
     console.say("\n" + console.metrics_tables(report))
     if not report["blessing"]["blessed"]:
-        console.say(f"\nNothing was pushed. Report: {args.root}/report/index.html")
+        console.say(
+            f"\nNothing was pushed. Report: {args.root}/report/index.html\n"
+            f"To ask the model all the same: t2rec query --model {local_runner.find_trained(root)}"
+        )
         return NOT_BLESSED
     console.say(
         f"\nServing {args.root}/serving/t2rec/{report['pushed_version']}; report: "

@@ -9,7 +9,8 @@ from typing import Any
 from ml_metadata.metadata_store import metadata_store
 from tfx.orchestration import metadata, pipeline
 from tfx.orchestration.local import local_dag_runner
-from tfx.types import artifact
+from tfx.types import artifact, standard_artifacts
+from tfx.utils import path_utils
 
 from components import artifacts
 from components.report.executor import PAGE_FILE
@@ -127,13 +128,25 @@ def _noise_floor(paths: Sequence[str]) -> float:
         return float(json.load(file)["noise_floor_rmse"])
 
 
+def find_trained(root: Root) -> str:
+    """Returns the folder of the SavedModel that the newest run trained, blessed or not."""
+    trainer = os.path.join(root.artifacts, "Trainer", "")
+    (uri,) = (uri for uri in _newest(root, standard_artifacts.Model) if uri.startswith(trainer))
+    return path_utils.serving_model_dir(uri)
+
+
 def _read_newest(root: Root, kind: type[artifact.Artifact], name: str) -> dict[str, Any]:
-    """Reads a file of the newest run, which the cache may have taken from an older one."""
+    """Reads a file of the newest run."""
+    (uri,) = _newest(root, kind)
+    with open(os.path.join(uri, name), encoding="utf-8") as file:
+        return json.load(file)
+
+
+def _newest(root: Root, kind: type[artifact.Artifact]) -> set[str]:
+    """Lists what the newest run wrote of a type, or the cache took from an older one."""
     store = metadata_store.MetadataStore(metadata.sqlite_metadata_connection_config(root.metadata))
     runs = store.get_contexts_by_type("pipeline_run")
     newest = max(runs, key=lambda context: context.create_time_since_epoch)
     (type_id,) = {t.id for t in store.get_artifact_types() if t.name == kind.TYPE_NAME}
     written = store.get_artifacts_by_context(newest.id)
-    (uri,) = {one.uri for one in written if one.type_id == type_id}
-    with open(os.path.join(uri, name), encoding="utf-8") as file:
-        return json.load(file)
+    return {one.uri for one in written if one.type_id == type_id}

@@ -15,6 +15,7 @@ from tfx.orchestration import metadata
 
 from models.baselines import registry
 from pipeline import config, graph, local_runner
+from serving import loader
 from serving.client import LocalClient
 
 pytestmark = pytest.mark.slow
@@ -266,7 +267,9 @@ def test_a_bad_model_is_neither_blessed_nor_pushed(run):
             "evaluation.native_rows=0",
         ],
     )
-    report = local_runner.run(bad, str(run.data), local_runner.Root(str(run.root)))
+    root = local_runner.Root(str(run.root))
+    before = local_runner.find_trained(root)
+    report = local_runner.run(bad, str(run.data), root)
     assert {"YelpExampleGen", "Transform.users", "BaselineTrainer"} <= set(report["cached"])
     assert report["blessing"]["blessed"] is False
     failed = [r for r in report["blessing"]["reasons"] if r.startswith("FAILED")]
@@ -276,6 +279,10 @@ def test_a_bad_model_is_neither_blessed_nor_pushed(run):
     assert "previous" in report["rating"]["test"]["models"]
     assert report["pushed_version"] is None
     assert versions(run.root) == [run.report["pushed_version"]]
+    # It can be asked all the same.
+    trained = local_runner.find_trained(root)
+    assert trained != before
+    assert loader.is_saved_model(trained) and loader.is_saved_model(before)
 
 
 def test_a_gate_without_its_baseline_fails_and_says_why(run):
