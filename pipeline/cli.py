@@ -8,7 +8,6 @@ import time
 import warnings
 from collections.abc import Sequence
 
-from models import options
 from models.errors import ConfigError, InputError
 from models.theory import experiments
 from pipeline import console
@@ -278,6 +277,8 @@ def _run(args: argparse.Namespace) -> int:
     from pipeline import config, progress
 
     settings = config.load_config(args.config, args.settings, fast=args.fast)
+    from models import options
+
     if settings.training.distribute == options.MULTI_WORKER:
         from models import replicas
 
@@ -430,8 +431,8 @@ def _worker(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    server_settings = server_options.from_arguments(args)
-    if server_settings.log_format == "json":
+    options = server_options.from_arguments(args)
+    if options.log_format == "json":
         from serving import json_logs
 
         json_logs.log_as_json()
@@ -441,7 +442,7 @@ def _serve(args: argparse.Namespace) -> int:
         progress.show_details()
     from serving import server
 
-    server.serve(server_settings)
+    server.serve(options)
     return DONE
 
 
