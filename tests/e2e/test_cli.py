@@ -40,7 +40,7 @@ def test_help_needs_nothing_heavy():
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    commands = ("run", "synth", "compile", "serve", "report", "query", "theory", "score")
+    commands = ("run", "synth", "compile", "worker", "serve", "report", "query", "theory", "score")
     for command in commands:
         assert command in done.stdout
 
