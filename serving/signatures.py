@@ -151,16 +151,15 @@ class Signature:
         """
         if not self._required <= inputs.keys() <= self.inputs.keys():
             sent = sorted(inputs)
-            missing = [name for name in self.inputs if name in self._required - inputs.keys()]
             raise InvalidRequestError(
                 f"input size does not match signature: {len(sent)}!={len(self.inputs)} "
                 f"len({{{','.join(sent)}}}) != len({{{','.join(self.inputs)}}}). "
                 f"Sent extra: {{{','.join(sorted(inputs.keys() - self.inputs.keys()))}}}. "
-                f"Missing but required: {{{','.join(missing)}}}."
+                f"Missing but required: {{{','.join(sorted(self._required - inputs.keys()))}}}."
             )
         return {
-            name: self.inputs[name].convert(inputs[name], same_types)
-            for name in (self.inputs if len(inputs) > 1 else inputs)
+            name: spec.convert(inputs[name], same_types)
+            for name, spec in self.inputs.items()
             if name in inputs
         }
 
@@ -173,7 +172,7 @@ class Signature:
         Returns:
           Arrays in the order of `inputs`.
         """
-        return [given.get(name, default) for name, default in self._defaults]
+        return [given.get(name, spec.default) for name, spec in self.inputs.items()]
 
     @functools.cached_property
     def default_length(self) -> int:
@@ -186,10 +185,6 @@ class Signature:
     @functools.cached_property
     def _required(self) -> frozenset[str]:
         return frozenset(name for name, spec in self.inputs.items() if spec.default is None)
-
-    @functools.cached_property
-    def _defaults(self) -> list[tuple[str, np.ndarray | None]]:
-        return [(name, spec.default) for name, spec in self.inputs.items()]
 
     @functools.cached_property
     def has_rows(self) -> bool:

@@ -1,15 +1,13 @@
 """Trains by the workers of a cluster, each in a process of its own.
 
-The chief is started by Trainer and tells the others, by a file in the folder of checkpoints, what
-there is to train; `t2rec worker` waits for that file.
+The chief is started by Trainer and tells the others what there is to train by a record among the
+checkpoints, for which `t2rec worker` waits.
 """
 
 import concurrent.futures
-import json
 import logging
 import logging.handlers
 import multiprocessing
-import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,9 +17,10 @@ from tfx.types import artifact_utils
 
 from components.trainer import work
 from models import replicas
+from models.checkpoints import Checkpoints
 from models.errors import ConfigError, InputError
 
-_JOB_FILE = "workers.json"
+_JOB = "workers"
 _POLL_SECONDS = 1.0
 _LOG = logging.getLogger("t2rec")
 
@@ -41,16 +40,13 @@ def lead(
             "Expected a folder of checkpoints, by which the workers of training.distribute: "
             "multi_worker are told what to train; got none. Give --checkpoint-dir."
         )
-    job = json.dumps({
+    job = {
         "inputs": artifact_utils.jsonify_artifact_dict(input_dict),
         "outputs": artifact_utils.jsonify_artifact_dict(output_dict),
         "exec_properties": exec_properties,
-    })
-    path = os.path.join(folder, _JOB_FILE)
-    tf.io.gfile.makedirs(folder)
-    with tf.io.gfile.GFile(f"{path}.incoming", "w") as file:
-        file.write(job)
-    tf.io.gfile.rename(f"{path}.incoming", path, overwrite=True)
+    }
+    kept = Checkpoints(folder)
+    kept.write(_JOB, job)
     # TensorFlow forms a cluster in a process that has done nothing else with it.
     context = multiprocessing.get_context("spawn")
     records = context.Queue()
@@ -61,8 +57,7 @@ def lead(
             pool.submit(train_as_worker, job).result()
     finally:
         listener.stop()
-        if tf.io.gfile.exists(path):
-            tf.io.gfile.remove(path)
+        kept.remove(_JOB)
 
 
 def follow(folder: str, note: Callable[[str], None]) -> None:
@@ -82,18 +77,16 @@ def follow(folder: str, note: Callable[[str], None]) -> None:
             f"Expected {replicas.CLUSTER_VARIABLE} with an index from 1 on for `t2rec worker`; got "
             "0, which is that of `t2rec run`, the chief."
         )
-    path = os.path.join(folder, _JOB_FILE)
-    note(f"worker {index}: waiting for Trainer to write {path}")
-    while not tf.io.gfile.exists(path):
+    kept = Checkpoints(folder)
+    note(f"worker {index}: waiting for Trainer to write to {folder}")
+    while (found := kept.read(_JOB)) is None:
         time.sleep(_POLL_SECONDS)
-    with tf.io.gfile.GFile(path) as file:
-        job = file.read()
     note(f"worker {index}: training")
-    train_as_worker(job)
+    train_as_worker(found[0])
     note(f"worker {index}: done")
 
 
-def train_as_worker(job: str) -> None:
+def train_as_worker(job: dict[str, Any]) -> None:
     """Trains in this process, which may have done nothing with TensorFlow yet.
 
     Args:
@@ -102,12 +95,11 @@ def train_as_worker(job: str) -> None:
     Raises:
       InputError: If a worker is lost, or as `work.train_and_export` says.
     """
-    told = json.loads(job)
     try:
         work.train_and_export(
-            artifact_utils.parse_artifact_dict(told["inputs"]),
-            artifact_utils.parse_artifact_dict(told["outputs"]),
-            told["exec_properties"],
+            artifact_utils.parse_artifact_dict(job["inputs"]),
+            artifact_utils.parse_artifact_dict(job["outputs"]),
+            job["exec_properties"],
             is_chief=replicas.worker_index() == 0,
         )
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.InternalError) as error:

@@ -7,7 +7,7 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -108,6 +108,20 @@ class TrainingProcesses:
         with np.load(self._folder / f"{name}.npz") as arrays:
             found = dict(arrays)
         return found, json.loads((self._folder / f"{name}.npz.json").read_text(encoding="utf-8"))
+
+
+def cluster_environment(index: int, ports: Sequence[int]) -> dict[str, str]:
+    """Names a cluster of workers on this machine, as TensorFlow wants to be told.
+
+    Args:
+      index: Which of them the process is.
+      ports: One a worker.
+    """
+    told = {
+        "cluster": {"worker": [f"localhost:{port}" for port in ports]},
+        "task": {"type": "worker", "index": index},
+    }
+    return {"TF_CONFIG": json.dumps(told)}
 
 
 def wait(process: subprocess.Popen) -> None:

@@ -1,6 +1,5 @@
 """Training by several replicas: two workers over sockets, two devices of one process."""
 
-import json
 import signal
 import time
 
@@ -11,7 +10,7 @@ import pytest
 from models import replicas
 from models.errors import ConfigError
 from models.options import MIRRORED, MULTI_WORKER
-from tests.harnesses.training_process import TrainingProcesses, wait
+from tests.harnesses.training_process import TrainingProcesses, cluster_environment, wait
 
 # Replicas draw units to drop of their own; without that they do what one does, to the last digits.
 _MODEL = {"dropout": 0.0, "cold_dropout": 0.0, "id_dropout": 0.0, "temperature": 0.12}
@@ -31,14 +30,6 @@ def alone(processes):
     return processes.outcome("alone")
 
 
-def _cluster(index: int, ports) -> dict[str, str]:
-    told = {
-        "cluster": {"worker": [f"localhost:{port}" for port in ports]},
-        "task": {"type": "worker", "index": index},
-    }
-    return {replicas.CLUSTER_VARIABLE: json.dumps(told)}
-
-
 def _start_workers(processes, name, checkpoints="", options=_SHORT, seeds=(0, 0)):
     ports = [portpicker.pick_unused_port() for _ in range(2)]
     return [
@@ -47,7 +38,7 @@ def _start_workers(processes, name, checkpoints="", options=_SHORT, seeds=(0, 0)
             "" if index else checkpoints,
             _MODEL,
             {"distribute": MULTI_WORKER, **options, "seed": seeds[index]},
-            environment=_cluster(index, ports),
+            environment=cluster_environment(index, ports),
         )
         for index in range(2)
     ]
@@ -125,6 +116,6 @@ def test_an_environment_without_a_cluster_is_said(told, monkeypatch):
 
 
 def test_only_the_first_worker_runs_the_pipeline(monkeypatch):
-    monkeypatch.setenv(*next(iter(_cluster(1, (1, 2)).items())))
+    monkeypatch.setenv(*next(iter(cluster_environment(1, (1, 2)).items())))
     with pytest.raises(ConfigError, match="Start the other workers by `t2rec worker`"):
         replicas.check_chief()
