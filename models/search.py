@@ -108,7 +108,7 @@ class ExactSearch:
           allowed: `[num_rows]` int32 tensor of rows, sorted; None for all.
         """
         columns, candidates, barred = self._columns(allowed)
-        scores = tf.matmul(request.queries, candidates, transpose_b=True)
+        scores = self.scores(request.queries, columns, candidates)
         if barred is not None:
             scores = tf.where(barred, float("-inf"), scores)
         scores = tf.cond(
@@ -127,6 +127,20 @@ class ExactSearch:
         found = tf.math.top_k(scores, tf.minimum(request.k, tf.size(columns)))
         rows = tf.gather(columns, found.indices)
         return fill_up(rows, found.values, request.k, self.num_businesses)
+
+    def scores(self, queries: tf.Tensor, columns: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
+        """Scores some businesses.
+
+        Args:
+          queries: `[batch, dim]` float32 tensor.
+          columns: `[width]` int32 tensor of their rows.
+          candidates: `[width, dim]` float32 tensor of their embeddings.
+
+        Returns:
+          `[batch, width]` float32 tensor.
+        """
+        del columns
+        return tf.matmul(queries, candidates, transpose_b=True)
 
     def _exclusions(
         self, request: Request, columns: tf.Tensor, allowed: tf.Tensor | None

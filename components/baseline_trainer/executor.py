@@ -20,7 +20,8 @@ from models import features
 from models.baselines import fallback, registry
 from models.baselines.attempts import Attempted, Limits, Skipped, attempt
 from models.baselines.global_mean import GlobalMean
-from models.baselines.interface import BaselineData
+from models.baselines.interface import BaselineData, Servable
+from models.baselines.popularity import Popularity
 from models.evaluation import RetrievalEvaluation
 from models.measurements import CUT_OFFS
 from models.slices import Known
@@ -97,17 +98,20 @@ class Executor(base_executor.BaseExecutor):
                 _LOG.info("fitted %s in %.1f s", name, seconds)
                 trained[task][name] = {"eval_loss": found.eval_loss, "seconds": round(seconds, 3)}
                 _write(lay_out(found.output), uri, task, name)
-                if fallback.can_be_served(found.model) and (
+                if isinstance(found.model, Servable) and (
                     task not in best or found.eval_loss < best[task].eval_loss
                 ):
                     best[task] = dataclasses.replace(found, output=name)
-        served = {task: found.output for task, found in best.items()}
         # There is a fallback even where every baseline was skipped.
-        rating = best["rating"].model if "rating" in best else GlobalMean(data.fitted)
-        served.setdefault("rating", "global_mean")
+        models: dict[str, Servable] = {
+            "rating": GlobalMean(data.fitted),
+            "retrieval": Popularity(data.fitted, data.num_businesses),
+        }
+        models |= {task: found.model for task, found in best.items()}
+        served = {"rating": "global_mean", "retrieval": "popularity"}
+        served |= {task: found.output for task, found in best.items()}
         model = artifact_utils.get_single_instance(output_dict["fallback"])
-        retrieval = best["retrieval"].model if "retrieval" in best else None
-        fallback.save(data, rating, retrieval, path_utils.serving_model_dir(model.uri))
+        fallback.save(data, **models, path=path_utils.serving_model_dir(model.uri))
         for name, content in (
             (SKIPPED_FILE, skipped), (TRAINED_FILE, trained), (FALLBACK_FILE, served)
         ):  # fmt: skip

@@ -9,8 +9,10 @@ import numpy as np
 from models.baselines.choosing import choose, clip
 from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
 from models.baselines.rating_features import RatingFeatures
+from models.baselines.scorers import TreeScorer
 from models.bias import choose_shrinkages
 from models.tables import Interactions
+from models.tree_ensemble import TreeEnsemble
 
 _MAX_TREES = 1_000
 # Trees without progress on eval that end a trial.
@@ -66,9 +68,9 @@ class BoostedTrees:
         """Lays out what the trees read: the features of a pair are the sum of both its rows."""
         return self._features.sides(self._known, num_users, num_businesses)
 
-    def dump(self) -> dict:
-        """Tells the trees: see `models.tree_ensemble`."""
-        return self._booster.dump_model()
+    def pair_scorer(self) -> TreeScorer:
+        """Makes what predicts from embeddings: see `PairScores`."""
+        return TreeScorer(TreeEnsemble(self._booster.dump_model()))
 
 
 def _settings(options: TreeOptions, num_ratings: int, seed: int) -> dict:

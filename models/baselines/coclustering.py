@@ -70,7 +70,7 @@ class CoClusters:
         return clip(np.where(is_known, stars, one_side))
 
     def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
-        """Lays out both sides: see `InnerProducts`.
+        """Lays out both sides: see `Servable`.
 
         Each of the four cases, by which sides have ratings, has coordinates that are 0 in others.
         """

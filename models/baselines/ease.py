@@ -7,6 +7,7 @@ import scipy.sparse
 from models.baselines.choosing import MissedShare, choose
 from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
 from models.baselines.lists import WithPopularity, rank_dense, visits
+from models.baselines.scorers import EaseScorer
 from models.tables import Bag, Interactions
 
 # Penalties of squared weights, tried in this order.
@@ -67,6 +68,19 @@ class Ease:
         for rows in _blocks(len(user_rows), num_businesses):
             lists[rows] = rank_dense(self.score(user_rows[rows]), k, seen.take(rows))
         return lists
+
+    def list_scorer(self) -> EaseScorer:
+        """Makes what scores: see `ListScores`."""
+        business_places = np.full(self._visits.shape[1], -1)
+        business_places[self._businesses] = np.arange(len(self._businesses))
+        return EaseScorer(
+            self._active,
+            self._place,
+            business_places,
+            self._inverse,
+            self._diagonal,
+            self._by_user,
+        )
 
     def score(self, user_rows: np.ndarray) -> np.ndarray:
         """Computes R B.

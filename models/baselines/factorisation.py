@@ -89,7 +89,7 @@ class FactorisedRatings:
         return clip(stars)
 
     def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
-        """Lays out both sides: see `InnerProducts`."""
+        """Lays out both sides: see `Servable`."""
         of_users = np.column_stack([
             self.user_factors, self.mean_stars + self.user_bias, np.ones(num_users)
         ])  # fmt: skip

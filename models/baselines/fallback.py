@@ -1,53 +1,68 @@
-"""The best baselines as one SavedModel that answers `rate` and `recommend` as ours does.
-
-Only what is an inner product, or trees over what is known of either side, can be served so; of
-neighbours and autoencoders there is no embedding.
-"""
+"""The best baselines as one SavedModel that answers `rate` and `recommend` as ours does."""
 
 import tempfile
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from models import export, features
-from models.baselines.boosted_trees import BoostedTrees
-from models.baselines.interface import BaselineData, InnerProducts
-from models.baselines.lists import WithPopularity
+from models import export
+from models.baselines.interface import BaselineData, ListScores, PairScores, Servable
 from models.places import Places
 from models.recommender import RECOMMEND_FEATURES, SIMILAR, Recommender
 from models.recommender_tables import RecommenderTables
-from models.tree_ensemble import TreeEnsemble
+from models.search import ExactSearch
 
 
-def can_be_served(model: Any) -> bool:
-    """Tells whether a fitted baseline can be put into a fallback."""
-    if isinstance(model, WithPopularity):
-        return model.is_inner_product
-    return isinstance(model, BoostedTrees | InnerProducts)
+class ScoredSearch(ExactSearch):
+    """Scores the catalogue by a baseline, and by inner products where that has nothing to say."""
+
+    def __init__(self, exact: ExactSearch, scorer: tf.Module):
+        """Takes the place of exact search.
+
+        Args:
+          exact: The search by inner products.
+          scorer: See `interface.ListScores`.
+        """
+        super().__init__(exact.candidates, exact.rating_dim, exact.filters)
+        self._scorer = scorer
+
+    def scores(self, queries: tf.Tensor, columns: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
+        """Scores some businesses: see `ExactSearch`."""
+        said = tf.gather(self._scorer(queries), columns, axis=1)
+        otherwise = super().scores(queries, columns, candidates)
+        return tf.where(tf.math.is_finite(said), said, otherwise)
 
 
 class FallbackRecommender(Recommender):
-    """Ranks by one baseline and rates by another, where both exist.
+    """Ranks by one baseline and rates by another.
 
-    In place of our blocks, embeddings hold those of the baselines; of trees, what they read of
-    either side.
+    In place of our blocks, embeddings hold those of the baselines; of what is no inner product,
+    what its scorer reads.
     """
 
-    def __init__(self, tables: RecommenderTables, trees: TreeEnsemble | None, assets_dir: str):
+    def __init__(
+        self,
+        tables: RecommenderTables,
+        assets_dir: str,
+        pair_scorer: tf.Module | None = None,
+        list_scorer: tf.Module | None = None,
+    ):
         """Builds the module.
 
         Args:
           tables: See `build_tables`.
-          trees: What rates, None for the inner product of the rating blocks.
           assets_dir: Folder for the lists of ids.
+          pair_scorer: What rates, None for the inner product of the rating blocks.
+          list_scorer: What ranks, None for that of the retrieval blocks.
         """
-        super().__init__(tables, None, assets_dir)
-        self._trees = trees
-        if trees is not None:
-            # What trees say of a pair is no inner product: nothing can be searched by it.
-            for key in ("min_stars", "retrieval_weight", "rating_weight"):
-                del self.optional_inputs[key]
+        make_search = (lambda exact: ScoredSearch(exact, list_scorer)) if list_scorer else None
+        super().__init__(tables, None, assets_dir, make_search)
+        self._pair_scorer = pair_scorer
+        self._list_scorer = list_scorer  # A search is no module: its variables are held here.
+        # What a scorer says is no inner product: it has no weight, and nothing is searched by it.
+        unsupported = {"retrieval_weight", "rating_weight"} if pair_scorer or list_scorer else set()
+        for key in unsupported | ({"min_stars"} if pair_scorer else set()):
+            del self.optional_inputs[key]
 
     def signatures(self) -> dict:
         """Returns the signatures of a `Recommender`, but for those that embed something new."""
@@ -55,7 +70,7 @@ class FallbackRecommender(Recommender):
         return {key: f for key, f in super().signatures().items() if key not in left_out}
 
     def _stars(self, queries: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
-        if self._trees is None:
+        if self._pair_scorer is None:
             return super()._stars(queries, candidates)
         shape = tf.broadcast_dynamic_shape(tf.shape(queries)[:-1], tf.shape(candidates)[:-1])
         width = self.tables.rating_dim
@@ -64,28 +79,19 @@ class FallbackRecommender(Recommender):
                        [-1, width])
             for side in (queries, candidates)
         ]  # fmt: skip
-        # Of every column, one side holds the value and the other 0, except for the sums.
-        stars = self._trees(of_both[0] + of_both[1])
-        return tf.reshape(tf.clip_by_value(stars, features.MIN_STARS, features.MAX_STARS), shape)
+        return tf.reshape(self._pair_scorer(*of_both), shape)
 
 
-def build_tables(
-    data: BaselineData, rating: Any | None, retrieval: Any | None
-) -> RecommenderTables:
+def build_tables(data: BaselineData, rating: Servable, retrieval: Servable) -> RecommenderTables:
     """Lays out what both models know.
 
     Args:
       data: What they learnt from.
-      rating: A fitted rating baseline that can be served, or None.
+      rating: A fitted rating baseline.
       retrieval: Likewise of lists.
     """
     sizes = (data.num_users, data.num_businesses)
-    nothing = np.zeros([sizes[0] + 1, 1]), np.zeros([sizes[1] + 1, 1])
-    lists = retrieval.embeddings(*sizes) if retrieval is not None else nothing
-    rates = rating.embeddings(*sizes) if rating is not None else nothing
-    widths = lists[0].shape[1], rates[0].shape[1]
-    # Where there are no lists, the best are those of the highest ratings.
-    by_retrieval = retrieval is not None
+    lists, rates = retrieval.embeddings(*sizes), rating.embeddings(*sizes)
     queries, candidates = (
         np.hstack(sides).astype(np.float32) for sides in zip(lists, rates, strict=True)
     )
@@ -94,9 +100,9 @@ def build_tables(
         business_ids=data.businesses.ids,
         query_embeddings=queries,
         candidate_embeddings=candidates,
-        retrieval_weight=float(by_retrieval),
-        rating_weight=float(not by_retrieval),
-        rating_dim=widths[1],
+        retrieval_weight=1.0,
+        rating_weight=0.0,
+        rating_dim=rates[0].shape[1],
         seen=data.fitted.histories(sizes[0]),
         mean_stars=float(data.fitted.stars.mean()),
         business_bias=np.zeros(sizes[1], np.float32),
@@ -108,16 +114,17 @@ def build_tables(
     )
 
 
-def save(data: BaselineData, rating: Any | None, retrieval: Any | None, path: str) -> None:
+def save(data: BaselineData, rating: Servable, retrieval: Servable, path: str) -> None:
     """Writes the SavedModel.
 
     Args:
       data: What the models learnt from.
-      rating: A fitted rating baseline that can be served, or None.
-      retrieval: Likewise of lists; at least one of both is given.
+      rating: A fitted rating baseline.
+      retrieval: Likewise of lists.
       path: Folder of the SavedModel.
     """
-    trees = TreeEnsemble(rating.dump()) if isinstance(rating, BoostedTrees) else None
+    pair_scorer = rating.pair_scorer() if isinstance(rating, PairScores) else None
+    list_scorer = retrieval.list_scorer() if isinstance(retrieval, ListScores) else None
     tables = build_tables(data, rating, retrieval)
     with tempfile.TemporaryDirectory() as assets:
-        export.save(FallbackRecommender(tables, trees, assets), path)
+        export.save(FallbackRecommender(tables, assets, pair_scorer, list_scorer), path)

@@ -19,7 +19,7 @@ class GlobalMean:
         return np.full(len(user_rows), self._mean_stars)
 
     def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
-        """Lays out both sides: see `InnerProducts`."""
+        """Lays out both sides: see `Servable`."""
         return np.full([num_users + 1, 1], self._mean_stars), np.ones([num_businesses + 1, 1])
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+import tensorflow as tf
 
 from models.tables import Bag, EntityTable, Interactions
 
@@ -44,8 +45,8 @@ class RetrievalModel(Protocol):
 
 
 @runtime_checkable
-class InnerProducts(Protocol):
-    """A model of either kind whose scores are inner products, so that it can be served."""
+class Servable(Protocol):
+    """A model of either kind that can be served: by inner products, unless it has a scorer."""
 
     def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
         """Lays out both sides.
@@ -57,6 +58,26 @@ class InnerProducts(Protocol):
         Returns:
           `[num_users + 1, dim]` and `[num_businesses + 1, dim]` arrays, the last rows those of a
           new user and an unknown business; ratings are clipped afterwards.
+        """
+
+
+@runtime_checkable
+class PairScores(Protocol):
+    """A rating model whose predictions are no inner products."""
+
+    def pair_scorer(self) -> tf.Module:
+        """Makes what predicts stars from `[num_pairs, dim]` queries and candidates, clipped."""
+
+
+@runtime_checkable
+class ListScores(Protocol):
+    """A retrieval model whose scores are no inner products."""
+
+    def list_scorer(self) -> tf.Module | None:
+        """Makes what scores the catalogue for `[batch, dim]` queries; None if nothing does.
+
+        It returns `[batch, num_businesses + 1]` scores, the last of no business; where it has
+        nothing to say, `scorers.NOTHING`, and the inner product holds.
         """
 
 

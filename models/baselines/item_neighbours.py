@@ -9,9 +9,10 @@ from implicit.nearest_neighbours import all_pairs_knn
 
 from models.baselines.choosing import MissedShare, choose
 from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
-from models.baselines.lists import rank_sparse, visits
+from models.baselines.lists import by_row, rank_sparse, visits
 from models.baselines.neighbours import keep_largest
 from models.baselines.popularity import Popularity
+from models.baselines.scorers import ItemNeighbourScorer
 from models.tables import Bag, Interactions
 
 # Damping of the cosine, in visits, and how many neighbours a business keeps; tried in this order.
@@ -55,6 +56,14 @@ class ItemNeighbours:
             scores = self._visits[user_rows[block]] @ self._similarity
             lists[block] = rank_sparse(scores, k, seen.take(block), self._popularity)
         return lists
+
+    def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
+        """Lays out what `list_scorer` goes by, and popularity, which fills up: see `ListScores`."""
+        return by_row(self._popularity, num_users, num_businesses)
+
+    def list_scorer(self) -> ItemNeighbourScorer:
+        """Makes what scores: see `ListScores`."""
+        return ItemNeighbourScorer(self._visits, self._similarity)
 
 
 def cosines(

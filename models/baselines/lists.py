@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 import scipy.sparse
+import tensorflow as tf
 
 from models import metrics
-from models.baselines.interface import BaselineData, InnerProducts, RetrievalModel
+from models.baselines.interface import BaselineData, ListScores, RetrievalModel, Servable
 from models.baselines.neighbours import keep_largest
 from models.baselines.popularity import Popularity
 from models.tables import Bag, Interactions
@@ -50,18 +51,20 @@ class WithPopularity:
             lists[known] = self._model.recommend(user_rows[known], k, seen.take(known))
         return lists
 
-    @property
-    def is_inner_product(self) -> bool:
-        """Whether `embeddings` can be asked for."""
-        return isinstance(self._model, InnerProducts)
-
     def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
-        """Lays out both sides: one coordinate more ranks for users without interactions."""
-        assert isinstance(self._model, InnerProducts)
+        """Lays out both sides: see `Servable`."""
+        if isinstance(self._model, ListScores):
+            return by_row(self._popularity, num_users, num_businesses)
+        assert isinstance(self._model, Servable)
         queries, candidates = self._model.embeddings(num_users, num_businesses)
+        # One coordinate more ranks for users without interactions.
         is_new = np.append(~self._is_known, True)[:, None]
         _, popularity = self._popularity.embeddings(num_users, num_businesses)
         return np.hstack([queries * ~is_new, is_new]), np.hstack([candidates, popularity])
+
+    def list_scorer(self) -> tf.Module | None:
+        """Makes what scores for known users: see `ListScores`."""
+        return self._model.list_scorer() if isinstance(self._model, ListScores) else None
 
 
 class FactorModel:
@@ -82,10 +85,24 @@ class FactorModel:
         return metrics.top_k(self._embed(user_rows), self._candidates, k, seen)
 
     def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
-        """Lays out both sides: see `InnerProducts`; new users and businesses are zeros."""
+        """Lays out both sides: see `Servable`; new users and businesses are zeros."""
         del num_businesses
         sides = (self._embed(np.arange(num_users)), self._candidates)
         return tuple(np.pad(side, [(0, 1), (0, 0)]) for side in sides)  # type: ignore[return-value]
+
+
+def by_row(
+    popularity: Popularity, num_users: int, num_businesses: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lays out both sides for a scorer that goes by the row of a user.
+
+    Returns:
+      See `Servable`: the row comes first; inner products are the popularity, below 0, so that
+      whatever is scored over it comes before.
+    """
+    ones, places = popularity.embeddings(num_users, num_businesses)
+    queries = np.hstack([np.arange(num_users + 1)[:, None], ones])
+    return queries, np.hstack([np.zeros_like(places), places - 1.0])
 
 
 def rank_dense(scores: np.ndarray, k: int, seen: Bag) -> np.ndarray:

@@ -40,7 +40,7 @@ class Popularity:
         return lists
 
     def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
-        """Lays out both sides: see `InnerProducts`; a score falls with the place in the order."""
+        """Lays out both sides: see `Servable`; a score falls with the place in the order."""
         scores = 1.0 - np.append(self._places, num_businesses) / num_businesses
         return np.ones([num_users + 1, 1]), scores[:, None]
 

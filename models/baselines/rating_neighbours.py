@@ -12,6 +12,7 @@ import scipy.sparse
 from models.baselines.choosing import choose, clip, rmse
 from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
 from models.baselines.neighbours import keep_largest
+from models.baselines.scorers import NeighbourScorer
 from models.bias import BiasModel, choose_shrinkages, fit_bias
 from models.tables import Interactions
 
@@ -95,6 +96,26 @@ class RatingNeighbours:
         for pairs in np.split(by_row, np.flatnonzero(np.diff(ends)) + 1):
             predicted[pairs] += self._deviation(rows[pairs], columns[pairs])
         return clip(predicted)
+
+    def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
+        """Lays out the bias model, and the rows that `pair_scorer` goes by: see `PairScores`."""
+        queries, candidates = self._bias.embeddings(num_users, num_businesses)
+        users, businesses = np.arange(num_users + 1), np.arange(num_businesses + 1)
+        return (
+            np.column_stack([queries, users, np.zeros_like(users)]),
+            np.column_stack([candidates, np.zeros_like(businesses), businesses]),
+        )
+
+    def pair_scorer(self) -> NeighbourScorer:
+        """Makes what predicts from them: see `PairScores`."""
+        smoothing = self._smoothing
+        return NeighbourScorer(
+            self._scaled,
+            self._residuals,
+            self._by_user,
+            smoothing.num_neighbours,
+            smoothing.weight,
+        )
 
     def _deviation(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Averages the neighbours' residuals, `[num_pairs]`."""

@@ -34,7 +34,7 @@ class Ridge:
         return self._fit.rate(user_rows, business_rows)
 
     def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
-        """Lays out both sides: see `InnerProducts`; a new user is as the mean of all."""
+        """Lays out both sides: see `Servable`; a new user is as the mean of all."""
         of_users, of_businesses = self._fit.user_parts, self._fit.business_parts
         return additive_embeddings(
             self._fit.mean_stars,

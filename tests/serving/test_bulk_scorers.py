@@ -128,7 +128,7 @@ def test_an_index_and_a_baseline_answer_for_themselves(exact_export, scann_expor
         expected = [row[0] for row in scann_export.recommend(user, 3, False, ["place-0001"])]
         assert table[table.user_id == user].business_id.tolist() == expected
     (tmp_path / "assets").mkdir()
-    fallback = FallbackRecommender(exact_export.tables, None, str(tmp_path / "assets"))
+    fallback = FallbackRecommender(exact_export.tables, str(tmp_path / "assets"))
     export.save(fallback, str(tmp_path / "fallback"))
     baseline = load_scorer(str(tmp_path / "fallback"), NO_FILTERS)
     assert isinstance(baseline, SignatureScorer)

@@ -46,7 +46,7 @@ def serving(tmp_path_factory):
     )
     folder = tmp_path_factory.mktemp("serving")
     (folder / "assets").mkdir()
-    model = FallbackRecommender(tables, None, str(folder / "assets"))
+    model = FallbackRecommender(tables, str(folder / "assets"))
     export.save(model, str(folder / "t2rec" / "7"))
     return folder
 

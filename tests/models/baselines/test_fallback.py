@@ -1,12 +1,13 @@
-"""Every baseline that can be served answers from its embeddings, and its SavedModel, as it does."""
+"""Every baseline answers from its embeddings or its scorer, and its SavedModel, as it does."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from models import export, metrics
-from models.baselines import fallback, registry
+from models.baselines import fallback, registry, scorers
 from models.baselines.choosing import clip
+from models.baselines.ease import Ease
 from models.tables import Bag
 from serving.loader import ServedModel
 from serving.warmup import warm_up
@@ -31,7 +32,6 @@ def data(make_data):
 @pytest.mark.parametrize("name", RATING)
 def test_ratings_are_inner_products(name, data):
     model = registry.load(registry.RATING[name]).fit(data).model
-    assert fallback.can_be_served(model)
     queries, candidates = model.embeddings(NUM_USERS, NUM_BUSINESSES)
     assert (len(queries), len(candidates)) == (NUM_USERS + 1, NUM_BUSINESSES + 1)
     found = clip((queries[PAIRS[0]] * candidates[PAIRS[1]]).sum(axis=1))
@@ -43,7 +43,6 @@ def test_ratings_are_inner_products(name, data):
 @pytest.mark.parametrize("name", RETRIEVAL)
 def test_lists_are_those_of_inner_products(name, data):
     model = registry.load(registry.RETRIEVAL[name]).fit(data).model
-    assert fallback.can_be_served(model)
     queries, candidates = model.embeddings(NUM_USERS, NUM_BUSINESSES)
     assert (len(queries), len(candidates)) == (NUM_USERS + 1, NUM_BUSINESSES + 1)
     seen = data.fitted.histories(NUM_USERS)
@@ -53,11 +52,14 @@ def test_lists_are_those_of_inner_products(name, data):
     np.testing.assert_array_equal(nobody[0], ranked[0])  # User 0 has no history either.
 
 
-def test_the_export_answers_both_tasks(data, tmp_path):
-    places = registry.RATING["lightgbm"], registry.RETRIEVAL["als"]
+@pytest.mark.parametrize(
+    ("rating", "retrieval"), [("lightgbm", "als"), ("knn_user", "ease"), ("knn_item", "item_knn")]
+)
+def test_the_export_answers_both_tasks(rating, retrieval, data, tmp_path):
+    places = registry.RATING[rating], registry.RETRIEVAL[retrieval]
     models = [registry.load(place).fit(data).model for place in places]
-    assert all(fallback.can_be_served(model) for model in models)
     fallback.save(data, *models, str(tmp_path))
+    served = ServedModel(str(tmp_path))
     loaded = tf.saved_model.load(str(tmp_path)).signatures
     assert {"recommend", "rate", "serving_default"} <= set(loaded)
     assert "recommend_features" not in loaded
@@ -66,25 +68,59 @@ def test_the_export_answers_both_tasks(data, tmp_path):
         business_id=tf.constant(data.businesses.ids[PAIRS[1]]),
     )["rating"]
     expected = models[0].rate(*PAIRS)
-    assert np.ptp(expected) > 1  # The trees have something to say.
+    assert np.ptp(expected) > 1  # It has something to say.
     np.testing.assert_allclose(stars, expected, atol=2e-5)
     unset = export.optional_inputs(str(tmp_path), "recommend")
+    # What a scorer says has no weights, and is not searched by.
+    assert "shortlist" in unset
+    assert not {"min_stars", "retrieval_weight", "rating_weight"} & set(unset)
     inputs = {name: tf.constant(value) for name, value in unset.items()}
-    found = loaded["recommend"](user_id=tf.constant(data.users.ids[3:4]), **inputs)
-    empty = Bag(np.zeros(0, np.int32), np.zeros(2, np.int64))
-    (listed,) = models[1].recommend(np.array([3]), 10, empty)
-    np.testing.assert_array_equal(found["business_id"][0], data.businesses.ids[listed])
+    found = loaded["recommend"](user_id=tf.constant(data.users.ids), **inputs)
+    users, seen = np.arange(NUM_USERS), data.fitted.histories(NUM_USERS)
+    nothing = Bag(np.zeros(0, np.int32), np.zeros(NUM_USERS + 1, np.int64))
+    listed = models[1].recommend(users, 10, nothing)
+    np.testing.assert_array_equal(found["business_id"], data.businesses.ids[listed])
     # The predicted stars beside a list are those of the rating baseline.
-    of_list = models[0].rate(np.full(10, 3), listed)
-    np.testing.assert_allclose(found["rating"][0], of_list, atol=2e-5)
+    of_list = models[0].rate(np.repeat(users, 10), listed.ravel())
+    np.testing.assert_allclose(np.ravel(found["rating"]), of_list, atol=2e-5)
+    unseen = loaded["recommend"](
+        user_id=tf.constant(data.users.ids), **{**inputs, "exclude_seen": tf.constant([True])}
+    )
+    listed = models[1].recommend(users, 10, seen)
+    ids = np.append(data.businesses.ids, b"")
+    np.testing.assert_array_equal(unseen["business_id"], ids[listed])
+    # A stranger gets what a user without a history gets, and stars within the range.
+    stranger = loaded["recommend"](user_id=tf.constant(["nobody"]), **inputs)
+    np.testing.assert_array_equal(stranger["business_id"][0], found["business_id"][0])
     nobody = loaded["rate"](user_id=tf.constant(["nobody"]), business_id=tf.constant(["nowhere"]))[
         "rating"
     ]
     assert 1.0 <= nobody[0] <= 5.0
     # Its requests for warming up are of the signatures and inputs that it has.
-    assert warm_up(ServedModel(str(tmp_path)), batch_rows=2) > 10
+    assert warm_up(served, batch_rows=2) > 10
 
 
-@pytest.mark.parametrize("place", [registry.RATING["knn_user"], registry.RETRIEVAL["ease"]])
-def test_what_has_no_embeddings_can_not_be_served(place, data):
-    assert not fallback.can_be_served(registry.load(place).fit(data).model)
+@pytest.mark.parametrize("name", ["knn_user", "knn_item"])
+def test_pairs_are_scored_in_blocks(name, data, monkeypatch):
+    monkeypatch.setattr(scorers, "_MAX_BLOCK_PAIRS", 7)
+    model = registry.load(registry.RATING[name]).fit(data).model
+    queries, candidates = (
+        side.astype(np.float32) for side in model.embeddings(NUM_USERS, NUM_BUSINESSES)
+    )
+    stars = model.pair_scorer()(queries[PAIRS[0]], candidates[PAIRS[1]])
+    np.testing.assert_allclose(stars, model.rate(*PAIRS), atol=2e-5)
+    assert model.pair_scorer()(queries[:0], candidates[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("by_user", [True, False])
+def test_autoencoders_are_scored_from_either_side(by_user, make_data):
+    sizes = (12, 30) if by_user else (30, 12)
+    cells = np.random.default_rng(0).permutation(sizes[0] * (sizes[1] - 1))[:100]
+    triples = np.stack([cells // (sizes[1] - 1), cells % (sizes[1] - 1), np.full(100, 4)], axis=1)
+    data = make_data(triples[:90], triples[90:], *sizes)
+    model = Ease(data.fitted, *sizes, penalty=3.0)
+    users = np.unique(data.fitted.user_rows)
+    scores = model.list_scorer()(tf.constant(users[:, None], tf.float32))
+    np.testing.assert_allclose(scores[:, :-1], model.score(users), atol=1e-5)
+    nobody = model.list_scorer()(tf.constant([[float(sizes[0])]]))
+    assert (nobody.numpy() == scorers.NOTHING).all()
