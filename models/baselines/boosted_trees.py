@@ -10,9 +10,9 @@ from models.baselines.choosing import choose, clip
 from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
 from models.baselines.rating_features import RatingFeatures
 from models.baselines.scorers import TreeScorer
+from models.baselines.tree_ensemble import TreeEnsemble
 from models.bias import choose_shrinkages
 from models.tables import Interactions
-from models.tree_ensemble import TreeEnsemble
 
 _MAX_TREES = 1_000
 # Trees without progress on eval that end a trial.

@@ -10,8 +10,8 @@ import scipy.sparse
 import tensorflow as tf
 
 from models import features
-from models.sparse_rows import SparseRows
-from models.tree_ensemble import TreeEnsemble
+from models.baselines.sparse_rows import SparseRows
+from models.baselines.tree_ensemble import TreeEnsemble
 
 # Bounds the memory of a block of similarities: pairs x rows.
 _BLOCK_CELLS = 8_000_000

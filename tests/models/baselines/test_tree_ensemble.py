@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.tree_ensemble import TreeEnsemble
+from models.baselines.tree_ensemble import TreeEnsemble
 
 
 @pytest.fixture(scope="module")
