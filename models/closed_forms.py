@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -18,7 +18,8 @@ _LOG = logging.getLogger("t2rec")
 _FACTOR_WEIGHTS = (1.0, 0.75, 0.5, 0.25)
 # A quarter as many are tried, too.
 _FEWER_FACTORS = 4
-_LOW_PASS_EXPONENTS, _LOW_PASS_WEIGHTS = (0.25, 0.5), (0.5, 0.25, 1.0, 2.0)
+# Of the user coordinates of a low-pass block, beside 1 / temperature of the direction.
+_LOW_PASS_WEIGHTS = (1.0, 0.5, 2.0, 4.0)
 # Scores of the lists that one try ranks, at most.
 _MAX_CELLS = 100_000_000
 
@@ -57,7 +58,7 @@ def choose_factors(
 
 
 def choose_low_pass(
-    spectrum: Spectrum,
+    spectra: Mapping[float, Spectrum],
     look: EvalSplit,
     model: TwoTowerModel,
     dims: Sequence[int],
@@ -66,7 +67,7 @@ def choose_low_pass(
     """Chooses a block to stand beside towers, on visits that they never saw.
 
     Args:
-      spectrum: Of the visits that the towers learnt from.
+      spectra: By user exponent, `low_pass.low_pass_spectrum` of what the towers learnt from.
       look: The eval split.
       model: The towers, without a block.
       dims: Dimensions to try, in ascending order; a larger one must be better than the best so far
@@ -81,7 +82,7 @@ def choose_low_pass(
     queries, candidates = look.embed(model)
 
     def ndcgs(recipe: LowPassRecipe) -> np.ndarray:
-        block = LowPass.of(spectrum, recipe)
+        block = LowPass.of(spectra[recipe.user_exponent], recipe)
         return look.ndcgs(
             np.concatenate([queries, block.users(look.seen)], axis=1),
             np.concatenate([candidates, block.businesses], axis=1),
@@ -93,8 +94,7 @@ def choose_low_pass(
         tried = {
             recipe: ndcgs(recipe)
             for recipe in (
-                LowPassRecipe(dim, exponent, _LOW_PASS_WEIGHTS[0])
-                for exponent in _LOW_PASS_EXPONENTS
+                LowPassRecipe(dim, exponent, _LOW_PASS_WEIGHTS[0]) for exponent in spectra
             )
         }
         likeliest = max(tried, key=lambda recipe: tried[recipe].mean())

@@ -10,10 +10,17 @@ import tensorflow as tf
 
 from models.checkpoints import Checkpoints
 from models.curves import Curves
-from models.low_pass import LowPass, LowPassRecipe
+from models.low_pass import LowPass, LowPassRecipe, low_pass_spectrum
 from models.options import AUTO, ModelOptions, TrainingOptions
 from models.rating_training import RatingData, RatingLoop
-from models.recipes import LOW_PASS_DIMS, MAX_EMBEDDING_DIM, RATING, RETRIEVAL, Recipe
+from models.recipes import (
+    LOW_PASS_DIMS,
+    LOW_PASS_USER_EXPONENTS,
+    MAX_EMBEDDING_DIM,
+    RATING,
+    RETRIEVAL,
+    Recipe,
+)
 from models.retrieval_training import RetrievalLoop
 from models.spectral import Spectrum
 from models.tables import EntityTable, Interactions
@@ -124,7 +131,15 @@ class Fit:
 
     def low_pass(self, recipe: LowPassRecipe) -> LowPass:
         """Makes the low-pass block of these interactions."""
-        return LowPass.of(self.spectrum(), recipe)
+        return LowPass.of(self._low_pass_spectrum(recipe.dim, recipe.user_exponent), recipe)
+
+    def low_pass_spectra(self) -> dict[float, Spectrum]:
+        """Decomposes the visits, by user exponent, into all that a low-pass block may be of."""
+        rank = max(self.low_pass_dims())
+        return {
+            exponent: self._low_pass_spectrum(rank, exponent)
+            for exponent in LOW_PASS_USER_EXPONENTS
+        }
 
     def low_pass_dims(self) -> list[int]:
         """Lists the dimensions of a low-pass block that may be tried."""
@@ -138,7 +153,7 @@ class Fit:
         return [min(int(wanted), most)] if wanted and most > 0 else []
 
     def spectrum(self, rank: int = 0) -> Spectrum:
-        """Decomposes the visits, into all that a run or a low-pass block may ask for."""
+        """Decomposes the visits, into all that a run may ask for."""
         if self._kept_spectrum is None or self._kept_spectrum.rank < rank:
             wanted = self.options.embedding_dim
             if wanted == AUTO:
@@ -147,10 +162,20 @@ class Fit:
                 self.interactions,
                 self.star.users.num_rows,
                 self.star.businesses.num_rows,
-                max(rank, int(wanted), *self.low_pass_dims()),
+                max(rank, int(wanted)),
                 self.star.options.seed,
             )
         return self._kept_spectrum
+
+    def _low_pass_spectrum(self, rank: int, user_exponent: float) -> Spectrum:
+        return low_pass_spectrum(
+            self.interactions,
+            self.star.users.num_rows,
+            self.star.businesses.num_rows,
+            rank,
+            self.star.options.seed,
+            user_exponent,
+        )
 
     def _rating_data(self, taste_dim: int) -> RatingData:
         if taste_dim not in self._ratings:

@@ -142,6 +142,8 @@ SPACES: dict[str, Space] = {
 MAX_EMBEDDING_DIM = max(SPACES[RETRIEVAL].whole_grids["embedding_dim"])
 # Of the block in closed form beside the direction, in ascending order.
 LOW_PASS_DIMS = (16, 32, 64, 128, 256)
+# How far users who visited much are held down there.
+LOW_PASS_USER_EXPONENTS = (0.25, 0.5)
 
 
 def leave_out_flat(

@@ -10,21 +10,29 @@ from models.tables import Interactions
 _BLOCK_ROWS = 50_000
 
 
-def incidence(interactions: Interactions, num_users: int, num_businesses: int):
-    """Builds the degree-normalised incidence D_u^-½ R D_i^-½ of users and businesses.
+def incidence(
+    interactions: Interactions,
+    num_users: int,
+    num_businesses: int,
+    user_exponent: float = 0.5,
+    business_exponent: float = 0.5,
+):
+    """Builds the degree-normalised incidence D_u^-a R D_i^-b of users and businesses.
 
     Args:
       interactions: Training interactions.
       num_users: Rows of the users table.
       num_businesses: Rows of the businesses table.
+      user_exponent: The a above: the larger, the less those who visited much count.
+      business_exponent: The b above, likewise of those visited much.
 
     Returns:
       A `[num_users, num_businesses]` float32 `scipy.sparse.csr_matrix`.
     """
     users, businesses = interactions.user_rows, interactions.business_rows
-    user_degree = np.bincount(users, minlength=num_users)[users]
+    user_degree = np.bincount(users, minlength=num_users)[users].astype(np.float64)
     business_degree = np.bincount(businesses, minlength=num_businesses)[businesses]
-    weights = 1.0 / np.sqrt(user_degree * business_degree.astype(np.float64))
+    weights = user_degree**-user_exponent * business_degree.astype(np.float64) ** -business_exponent
     return scipy.sparse.csr_matrix(
         (weights.astype(np.float32), (users, businesses)), shape=(num_users, num_businesses)
     )
@@ -88,7 +96,14 @@ class Spectrum:
 
     @classmethod
     def of(
-        cls, interactions: Interactions, num_users: int, num_businesses: int, rank: int, seed: int
+        cls,
+        interactions: Interactions,
+        num_users: int,
+        num_businesses: int,
+        rank: int,
+        seed: int,
+        user_exponent: float = 0.5,
+        business_exponent: float = 0.5,
     ) -> "Spectrum":
         """Decomposes the incidence.
 
@@ -98,8 +113,12 @@ class Spectrum:
           num_businesses: Rows of the businesses table.
           rank: Vectors wanted.
           seed: Seed of the randomised decomposition.
+          user_exponent: See `incidence`.
+          business_exponent: See `incidence`.
         """
-        matrix = incidence(interactions, num_users, num_businesses)
+        matrix = incidence(
+            interactions, num_users, num_businesses, user_exponent, business_exponent
+        )
         vectors, values = right_singular_vectors(matrix, rank, seed)
         counts = np.bincount(interactions.business_rows, minlength=num_businesses)
         return cls(vectors, values, counts)

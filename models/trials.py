@@ -261,7 +261,8 @@ class Trials:
         loop.load(self.best_weights())
         is_open = fit.options.low_pass_dim == AUTO
         dims = fit.low_pass_dims()
-        chosen, ndcg, without = choose_low_pass(fit.spectrum(), self._look, model, dims, is_open)
+        spectra = fit.low_pass_spectra()
+        chosen, ndcg, without = choose_low_pass(spectra, self._look, model, dims, is_open)
         told = "low-pass block of %d coordinates, weight %g: eval NDCG@%d %.4f, %.4f without"
         _LOG.info(told, chosen.dim, chosen.weight, DEPTH, ndcg, without)
         return replicas.agreed(chosen)

@@ -5,15 +5,13 @@ import pytest
 import tensorflow as tf
 
 from models import metrics
-from models.baselines.low_pass import LowPass as Baseline
 from models.closed_forms import choose_low_pass
 from models.looks import EvalSplit
-from models.low_pass import LowPass, LowPassRecipe, pass_histories
-from models.spectral import Spectrum
+from models.low_pass import LowPass, LowPassRecipe, low_pass_spectrum, pass_histories
 from models.tables import Bag, Interactions
 
 _USERS, _BUSINESSES = 60, 40
-_RECIPE = LowPassRecipe(dim=6, exponent=0.25, weight=0.7)
+_RECIPE = LowPassRecipe(dim=6, user_exponent=0.5, weight=0.7)
 
 
 def _visits(seed=0, num_visits=600, num_groups=4):
@@ -32,26 +30,48 @@ def visits():
     return _visits()
 
 
-@pytest.fixture(scope="module")
-def spectrum(visits):
-    return Spectrum.of(visits, _USERS, _BUSINESSES, rank=16, seed=0)
+def _spectra(visits, rank=16):
+    return {
+        exponent: low_pass_spectrum(visits, _USERS, _BUSINESSES, rank, 0, exponent)
+        for exponent in (0.25, 0.5)
+    }
 
 
 @pytest.fixture(scope="module")
-def block(spectrum):
-    return LowPass.of(spectrum, _RECIPE)
+def spectra(visits):
+    return _spectra(visits)
+
+
+@pytest.fixture(scope="module")
+def block(spectra):
+    return LowPass.of(spectra[0.5], _RECIPE)
 
 
 class TestCoordinates:
-    def test_order_businesses_as_the_filter_does(self, visits, block):
-        """Up to a factor a user, which no list shows: so says the baseline, written apart."""
+    @pytest.mark.parametrize("exponent", [0.25, 0.5])
+    def test_score_as_ridge_regression_of_all_visits_on_the_history(self, visits, exponent):
+        """Where all frequencies pass: B = (G + λI)⁻¹ G of the normalised visits, D^-¼ before it."""
         histories = visits.histories(_USERS)
-        filtered = Baseline(visits, _USERS, _BUSINESSES, seed=0).cut(6, 0.25)
-        queries, candidates = filtered.embeddings(_USERS, _BUSINESSES)
-        expected = queries[:-1] @ candidates[:-1].T
-        found = block.users(histories) @ block.businesses.T
+        full = low_pass_spectrum(visits, _USERS, _BUSINESSES, _BUSINESSES, 0, exponent)
+        recipe = LowPassRecipe(_BUSINESSES, exponent, weight=1.0)
+        found = (block := LowPass.of(full, recipe)).users(histories) @ block.businesses.T
+        dense = np.zeros([_USERS, _BUSINESSES])
+        dense[visits.user_rows, visits.business_rows] = 1.0
+        by_user, by_business = dense.sum(axis=1), np.maximum(dense.sum(axis=0), 1.0)
+        held = by_user[:, None] ** -exponent * dense * by_business**-0.25
+        gram = held.T @ held
+        ridge = 0.15 * np.linalg.eigvalsh(gram)[-1]
+        weights = np.linalg.solve(gram + ridge * np.eye(_BUSINESSES), gram)
+        expected = (dense * by_business**-0.25) @ weights
+        # Up to a factor a user, which no list shows.
         for row in range(_USERS):
             assert np.corrcoef(expected[row], found[row])[0, 1] > 0.9999
+
+    def test_the_lowest_frequencies_are_enough_of_it(self, visits, spectra, block):
+        wider = LowPass.of(spectra[0.5], LowPassRecipe(16, 0.5, 0.7))
+        histories = visits.histories(_USERS)
+        few, more = (b.users(histories) @ b.businesses.T for b in (block, wider))
+        assert np.corrcoef(few.ravel(), more.ravel())[0, 1] > 0.8
 
     def test_users_have_the_length_of_the_weight(self, visits, block):
         users = block.users(visits.histories(_USERS))
@@ -111,13 +131,13 @@ def look(visits):
 
 
 class TestChoice:
-    def test_a_block_that_helps_is_taken(self, spectrum, look):
-        recipe, ndcg, without = choose_low_pass(spectrum, look, _Towers(knows=0.0), [4, 8])
+    def test_a_block_that_helps_is_taken(self, spectra, look):
+        recipe, ndcg, without = choose_low_pass(spectra, look, _Towers(knows=0.0), [4, 8])
         assert recipe.dim in {4, 8}
         assert recipe.weight > 0
         assert ndcg > 1.2 * without
         queries, candidates = look.embed(_Towers(knows=0.0))
-        block = LowPass.of(spectrum, recipe)
+        block = LowPass.of(spectra[recipe.user_exponent], recipe)
         joined = look.ndcgs(
             np.concatenate([queries, block.users(look.seen)], axis=1),
             np.concatenate([candidates, block.businesses], axis=1),
@@ -132,18 +152,18 @@ class TestChoice:
             rng.integers(_BUSINESSES, size=600),
             np.ones(600, np.float32),
         )
-        spectrum = Spectrum.of(noise, _USERS, _BUSINESSES, rank=16, seed=0)
-        recipe, ndcg, without = choose_low_pass(spectrum, look, _Towers(knows=9.0), [4, 8])
+        spectra = _spectra(noise)
+        recipe, ndcg, without = choose_low_pass(spectra, look, _Towers(knows=9.0), [4, 8])
         assert recipe == LowPassRecipe()
         assert ndcg == without
-        forced, _, _ = choose_low_pass(spectrum, look, _Towers(knows=9.0), [4], may_be_none=False)
+        forced, _, _ = choose_low_pass(spectra, look, _Towers(knows=9.0), [4], may_be_none=False)
         assert forced.dim == 4
 
-    def test_a_larger_one_must_be_better(self, spectrum, look):
-        recipe, _, _ = choose_low_pass(spectrum, look, _Towers(knows=0.0), [4, 4, 4])
+    def test_a_larger_one_must_be_better(self, spectra, look):
+        recipe, _, _ = choose_low_pass(spectra, look, _Towers(knows=0.0), [4, 4, 4])
         assert recipe.dim == 4
 
-    def test_many_businesses_mean_fewer_users(self, spectrum, look, monkeypatch):
+    def test_many_businesses_mean_fewer_users(self, spectra, look, monkeypatch):
         monkeypatch.setattr("models.closed_forms._MAX_CELLS", 10 * _BUSINESSES)
         widths = []
         whole = metrics.top_k
@@ -153,5 +173,5 @@ class TestChoice:
             return whole(queries, *rest)
 
         monkeypatch.setattr(metrics, "top_k", top_k)
-        choose_low_pass(spectrum, look, _Towers(knows=0.0), [4])
+        choose_low_pass(spectra, look, _Towers(knows=0.0), [4])
         assert set(widths) <= set(range(5, 11))

@@ -22,6 +22,12 @@ def test_incidence_by_hand():
     np.testing.assert_allclose(matrix.toarray(), expected, rtol=1e-6)
 
 
+def test_exponents_hold_down_by_hand():
+    matrix = incidence(_visits((0, 0), (0, 1), (1, 0)), 2, 2, 0.25, 1.0)
+    expected = [[2**-0.25 / 2, 2**-0.25], [1 / 2, 0]]
+    np.testing.assert_allclose(matrix.toarray(), expected, rtol=1e-6)
+
+
 def test_largest_singular_value_of_the_normalised_incidence_is_one():
     rng = np.random.default_rng(0)
     visits = Interactions(
