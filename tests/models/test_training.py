@@ -6,6 +6,7 @@ from models.baselines.popularity import Popularity
 from models.bias import choose_shrinkages, fit_bias
 from models.errors import InputError
 from models.options import ModelOptions, Objective, TrainingOptions
+from models.recipes import SPACES
 from models.training import train
 
 _TINY = TrainingOptions(
@@ -175,6 +176,18 @@ class TestRuns:
         assert np.isfinite(candidates).all()
         assert queries.shape[1] == candidates.shape[1] == result.model.total_dim
 
+    @pytest.mark.parametrize("task", ["rating", "retrieval"])
+    def test_joint_training_loses_nothing_against_each_task_alone(self, planted, tiny_run, task):
+        """The blocks share ids, covariates and one geometry, and no weight."""
+        other = {"rating": "retrieval", "retrieval": "rating"}[task]
+        objective = Objective(**{task: 1.0, other: 0.0})
+        alone = _train(planted, _SETTLED.model_copy(update={"objective": objective}))
+        assert alone.choices[task] == tiny_run.choices[task]
+        start = 0 if task == "retrieval" else -tiny_run.model.rating_block_dim
+        stop = tiny_run.model.retrieval_block_dim if task == "retrieval" else None
+        for one, joint in zip(_embed(alone, 200), _embed(tiny_run, 200), strict=True):
+            np.testing.assert_allclose(one[:, start:stop], joint[:, start:stop], atol=1e-6)
+
     def test_what_is_open_is_tried_and_settled(self, planted):
         options = _SETTLED.model_copy(update={"temperature": "auto", "taste_dim": "auto"})
         result = _train(planted, options, refit=True)
@@ -182,8 +195,11 @@ class TestRuns:
             choice = result.choices[task]
             assert len({trial["recipe"][key] for trial in choice.trials}) > 1
             assert getattr(result.model.options, key) == choice.recipe[key]
+            space = SPACES[task].narrowed(options, _TINY)
             whole = [trial for trial in choice.trials if trial["share"] == 1.0]
-            assert choice.trials[-1]["score"] == max(trial["score"] for trial in whole)
+            judged = [space.judge(trial["recipe"], trial["score"]) for trial in whole]
+            best = choice.trials[-1]
+            assert space.judge(best["recipe"], best["score"]) == max(judged)
 
     def test_a_large_catalogue_is_sampled(self, planted):
         options = _TINY.model_copy(update={"max_full_softmax": 50, "num_negatives": 30})
