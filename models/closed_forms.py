@@ -67,7 +67,7 @@ def choose_low_pass(
     """Chooses a block to stand beside towers, on visits that they never saw.
 
     Args:
-      spectra: By user exponent, `low_pass.low_pass_spectrum` of what the towers learnt from.
+      spectra: By user exponent, those of the visits that the towers learnt from: `LowPass.of`.
       look: The eval split.
       model: The towers, without a block.
       dims: Dimensions to try, in ascending order; a larger one must be better than the best so far

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from models.checkpoints import Checkpoints
 from models.curves import Curves
-from models.low_pass import LowPass, LowPassRecipe, low_pass_spectrum
+from models.low_pass import BUSINESS_EXPONENT, LowPass, LowPassRecipe
 from models.options import AUTO, ModelOptions, TrainingOptions
 from models.rating_training import RatingData, RatingLoop
 from models.recipes import (
@@ -93,7 +93,7 @@ class Fit:
         directions = (
             np.zeros([star.businesses.num_rows, dim], np.float32)
             if task == RATING
-            else self.spectrum(dim).directions(dim)
+            else self._spectrum(dim).directions(dim)
         )
         return TwoTowerModel(
             options,
@@ -130,16 +130,12 @@ class Fit:
         return self._rating_data(int(options.taste_dim)).sums.taste
 
     def low_pass(self, recipe: LowPassRecipe) -> LowPass:
-        """Makes the low-pass block of these interactions."""
-        return LowPass.of(self._low_pass_spectrum(recipe.dim, recipe.user_exponent), recipe)
+        """Makes the low-pass block of these interactions, cut out of what eval chose from."""
+        return LowPass.of(self._low_pass_spectrum(recipe.user_exponent), recipe)
 
     def low_pass_spectra(self) -> dict[float, Spectrum]:
         """Decomposes the visits, by user exponent, into all that a low-pass block may be of."""
-        rank = max(self.low_pass_dims())
-        return {
-            exponent: self._low_pass_spectrum(rank, exponent)
-            for exponent in LOW_PASS_USER_EXPONENTS
-        }
+        return {one: self._low_pass_spectrum(one) for one in LOW_PASS_USER_EXPONENTS}
 
     def low_pass_dims(self) -> list[int]:
         """Lists the dimensions of a low-pass block that may be tried."""
@@ -152,30 +148,23 @@ class Fit:
             return [dim for dim in LOW_PASS_DIMS if dim <= most]
         return [min(int(wanted), most)] if wanted and most > 0 else []
 
-    def spectrum(self, rank: int = 0) -> Spectrum:
+    def _low_pass_spectrum(self, user_exponent: float) -> Spectrum:
+        # The last few vectors of a decomposition are rough: a narrow one is no cut of a wide one.
+        return self._decompose(max(self.low_pass_dims()), user_exponent, BUSINESS_EXPONENT)
+
+    def _spectrum(self, rank: int) -> Spectrum:
         """Decomposes the visits, into all that a run may ask for."""
         if self._kept_spectrum is None or self._kept_spectrum.rank < rank:
             wanted = self.options.embedding_dim
             if wanted == AUTO:
                 wanted = MAX_EMBEDDING_DIM
-            self._kept_spectrum = Spectrum.of(
-                self.interactions,
-                self.star.users.num_rows,
-                self.star.businesses.num_rows,
-                max(rank, int(wanted)),
-                self.star.options.seed,
-            )
+            self._kept_spectrum = self._decompose(max(rank, int(wanted)))
         return self._kept_spectrum
 
-    def _low_pass_spectrum(self, rank: int, user_exponent: float) -> Spectrum:
-        return low_pass_spectrum(
-            self.interactions,
-            self.star.users.num_rows,
-            self.star.businesses.num_rows,
-            rank,
-            self.star.options.seed,
-            user_exponent,
-        )
+    def _decompose(self, rank: int, *exponents: float) -> Spectrum:
+        star = self.star
+        sizes = (star.users.num_rows, star.businesses.num_rows)
+        return Spectrum.of(self.interactions, *sizes, rank, star.options.seed, *exponents)
 
     def _rating_data(self, taste_dim: int) -> RatingData:
         if taste_dim not in self._ratings:

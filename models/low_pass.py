@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from models.directions import sum_lists
 from models.spectral import Spectrum
-from models.tables import Bag, Interactions
+from models.tables import Bag
 
 # Of a normalised incidence, how far those visited much are held down; and the ridge, as a share of
 # its largest squared singular value. Both were best, or nearly, on the eval splits of four sets.
@@ -71,7 +71,7 @@ class LowPass:
         """Lets the lowest frequencies pass.
 
         Args:
-          spectrum: What `low_pass_spectrum` makes, with `recipe.dim` vectors at least.
+          spectrum: Of D_u^-a R D_i^-¼, with `recipe.dim` vectors at least.
           recipe: What eval chose.
         """
         squares = np.square(spectrum.values[: recipe.dim])
@@ -105,20 +105,6 @@ class LowPass:
         sums = visits @ self.businesses
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         return sums * np.float32(self.weight) / np.maximum(lengths, np.float32(1e-9))
-
-
-def low_pass_spectrum(
-    interactions: Interactions,
-    num_users: int,
-    num_businesses: int,
-    rank: int,
-    seed: int,
-    user_exponent: float,
-) -> Spectrum:
-    """Decomposes the visits, held down as the block wants it: see `Spectrum.of`."""
-    return Spectrum.of(
-        interactions, num_users, num_businesses, rank, seed, user_exponent, BUSINESS_EXPONENT
-    )
 
 
 def pass_histories(vectors: tf.RaggedTensor, weights: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:

@@ -7,7 +7,8 @@ import tensorflow as tf
 from models import metrics
 from models.closed_forms import choose_low_pass
 from models.looks import EvalSplit
-from models.low_pass import LowPass, LowPassRecipe, low_pass_spectrum, pass_histories
+from models.low_pass import BUSINESS_EXPONENT, LowPass, LowPassRecipe, pass_histories
+from models.spectral import Spectrum
 from models.tables import Bag, Interactions
 
 _USERS, _BUSINESSES = 60, 40
@@ -30,11 +31,12 @@ def visits():
     return _visits()
 
 
-def _spectra(visits, rank=16):
-    return {
-        exponent: low_pass_spectrum(visits, _USERS, _BUSINESSES, rank, 0, exponent)
-        for exponent in (0.25, 0.5)
-    }
+def _spectrum(visits, rank, exponent):
+    return Spectrum.of(visits, _USERS, _BUSINESSES, rank, 0, exponent, BUSINESS_EXPONENT)
+
+
+def _spectra(visits):
+    return {exponent: _spectrum(visits, 16, exponent) for exponent in (0.25, 0.5)}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ class TestCoordinates:
     def test_score_as_ridge_regression_of_all_visits_on_the_history(self, visits, exponent):
         """Where all frequencies pass: B = (G + λI)⁻¹ G of the normalised visits, D^-¼ before it."""
         histories = visits.histories(_USERS)
-        full = low_pass_spectrum(visits, _USERS, _BUSINESSES, _BUSINESSES, 0, exponent)
+        full = _spectrum(visits, _BUSINESSES, exponent)
         recipe = LowPassRecipe(_BUSINESSES, exponent, weight=1.0)
         found = (block := LowPass.of(full, recipe)).users(histories) @ block.businesses.T
         dense = np.zeros([_USERS, _BUSINESSES])
