@@ -58,7 +58,7 @@ class ItemNeighbours:
         return lists
 
     def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
-        """Lays out what `list_scorer` goes by, and popularity, which fills up: see `ListScores`."""
+        """Lays out what `list_scorer` goes by, and popularity, which fills up: see `Servable`."""
         return by_row(self._popularity, num_users, num_businesses)
 
     def list_scorer(self) -> ItemNeighbourScorer:

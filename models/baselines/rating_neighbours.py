@@ -98,7 +98,7 @@ class RatingNeighbours:
         return clip(predicted)
 
     def embeddings(self, num_users: int, num_businesses: int) -> tuple[np.ndarray, np.ndarray]:
-        """Lays out the bias model, and the rows that `pair_scorer` goes by: see `PairScores`."""
+        """Lays out the bias model, and the rows that `pair_scorer` goes by: see `Servable`."""
         queries, candidates = self._bias.embeddings(num_users, num_businesses)
         users, businesses = np.arange(num_users + 1), np.arange(num_businesses + 1)
         return (

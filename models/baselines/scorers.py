@@ -13,7 +13,7 @@ from models import features
 from models.baselines.sparse_rows import SparseRows
 from models.baselines.tree_ensemble import TreeEnsemble
 
-# Bounds the memory of a block of similarities: pairs x rows.
+# Bounds the memory of a block of similarities, and of the products that they are sums of.
 _BLOCK_CELLS = 8_000_000
 _MAX_BLOCK_PAIRS = 256
 
@@ -59,8 +59,13 @@ class NeighbourScorer(tf.Module):
           weight: Added to the sum of similarities.
         """
         super().__init__(name="neighbour_scorer")
-        self._scaled = SparseRows(scaled)
-        self._scaled_by_column = SparseRows(scaled.T.tocsr())
+        by_column = scaled.T.tocsr()
+        self._scaled, self._scaled_by_column = SparseRows(scaled), SparseRows(by_column)
+        stored = scipy.sparse.csr_matrix(
+            (np.ones(scaled.nnz), scaled.indices, scaled.indptr), scaled.shape
+        )
+        most = max(scaled.shape[0], (stored @ np.diff(by_column.indptr)).max(initial=1))
+        self._block_pairs = int(np.clip(_BLOCK_CELLS // most, 1, _MAX_BLOCK_PAIRS))
         self._residuals = SparseRows(residuals)
         self._by_user, self._num_neighbours, self._weight = by_user, num_neighbours, weight
 
@@ -70,10 +75,11 @@ class NeighbourScorer(tf.Module):
         if not self._by_user:
             rows, columns = columns, rows
         num_pairs = tf.size(rows)
-        block = min(max(_BLOCK_CELLS // self._scaled.num_rows, 1), _MAX_BLOCK_PAIRS)
-        missing = -num_pairs % block
+        missing = -num_pairs % self._block_pairs
         blocks = [
-            tf.reshape(tf.pad(side, [[0, missing]], constant_values=nobody), [-1, block])
+            tf.reshape(
+                tf.pad(side, [[0, missing]], constant_values=nobody), [-1, self._block_pairs]
+            )
             for side, nobody in ((rows, self._scaled.num_rows), (columns, self._residuals.num_rows))
         ]
         deviations = tf.map_fn(
