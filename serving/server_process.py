@@ -16,7 +16,7 @@ _POLL_SECONDS = 0.05
 
 
 class ServerProcess:
-    """A server on free ports of this machine; use it as a context manager.
+    """A server on free ports of this machine; a context manager, which stops it.
 
     Attributes:
       rest_address: `host:port` of REST.
@@ -38,13 +38,23 @@ class ServerProcess:
         self.process: subprocess.Popen
 
     def __enter__(self) -> "ServerProcess":
-        """Starts it and waits until it is ready.
+        """Starts it and waits until it is ready: see `wait_until_ready`."""
+        self.start()
+        try:
+            self.wait_until_ready()
+        except InputError:
+            self.__exit__()
+            raise
+        return self
 
-        Raises:
-          InputError: If it ends or is not ready in time; says what it logged.
-        """
+    def __exit__(self, *_) -> None:
+        self.stop()
+        self._folder.cleanup()
+
+    def start(self) -> None:
+        """Starts it, for who has something else to do until it is ready."""
         self._folder = tempfile.TemporaryDirectory(prefix="t2rec-server-")
-        ready = pathlib.Path(self._folder.name, "ready.json")
+        self._ready = pathlib.Path(self._folder.name, "ready.json")
         self._log = pathlib.Path(self._folder.name, "log")
         root = pathlib.Path(__file__).parent.parent
         paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -52,29 +62,29 @@ class ServerProcess:
         command = [sys.executable, "-m", "serving", "--port", "0", "--grpc-port", "0"]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*command, "--ready-file", str(ready), *self._arguments],
+                [*command, "--ready-file", str(self._ready), *self._arguments],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,
             )
-        deadline = time.monotonic() + self._start_seconds
-        while not ready.exists():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                log_text = self.log()
-                self.__exit__()
+        self._deadline = time.monotonic() + self._start_seconds
+
+    def wait_until_ready(self) -> None:
+        """Waits until it answers.
+
+        Raises:
+          InputError: If it ends or is not ready in time; says what it logged.
+        """
+        while not self._ready.exists():
+            if self.process.poll() is not None or time.monotonic() > self._deadline:
                 raise InputError(
                     f"Expected a server that is ready within {self._start_seconds:.0f} s; got: "
-                    f"{log_text[-2_000:].strip() or 'nothing'}"
+                    f"{self.log()[-2_000:].strip() or 'nothing'}"
                 )
             time.sleep(_POLL_SECONDS)
-        ports = json.loads(ready.read_text())
+        ports = json.loads(self._ready.read_text())
         self.rest_address = f"127.0.0.1:{ports['rest_port']}"
         self.grpc_address = f"127.0.0.1:{ports['grpc_port']}"
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.stop()
-        self._folder.cleanup()
 
     def stop(self, seconds: float = 30.0) -> int:
         """Asks it to stop, and makes it if it doesn't.

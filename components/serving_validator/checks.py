@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -30,22 +31,25 @@ def find_problems(models: Mapping[str, str], start_seconds: float = _START_SECON
     Returns:
       What is wrong, in words; empty if nothing is.
     """
-    try:
-        expected = {name: _answers_in_process(path) for name, path in models.items()}
-        with tempfile.TemporaryDirectory(prefix="serving-validator-") as folder:
-            path = os.path.join(folder, "models.config")
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text_format.MessageToString(_config(models)))
-            with ServerProcess(["--model-config-file", path], start_seconds) as server:
-                addresses = (server.rest_address, f"grpc://{server.grpc_address}")
-                return [
-                    problem
-                    for address in addresses
-                    for name, answers in expected.items()
-                    for problem in _compare(address, name, answers)
-                ]
-    except InputError as error:
-        return [str(error)]
+    with tempfile.TemporaryDirectory(prefix="serving-validator-") as folder, ExitStack() as stack:
+        path = os.path.join(folder, "models.config")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text_format.MessageToString(_config(models)))
+        server = stack.push(ServerProcess(["--model-config-file", path], start_seconds))
+        server.start()
+        try:
+            # While it starts.
+            expected = {name: _answers_in_process(path) for name, path in models.items()}
+            server.wait_until_ready()
+        except InputError as error:
+            return [str(error)]
+        addresses = (server.rest_address, f"grpc://{server.grpc_address}")
+        return [
+            problem
+            for address in addresses
+            for name, answers in expected.items()
+            for problem in _compare(address, name, answers)
+        ]
 
 
 def _config(models: Mapping[str, str]) -> ModelServerConfig:
