@@ -52,7 +52,7 @@ def run(tmp_path_factory) -> Run:
     settings = config.load_config(
         None,
         [
-            "training.tuning_seconds=20",
+            "training.tuning_seconds=5",
             "evaluation.native_rows=300",
             "gate.rating_baseline=bias",
             "gate.retrieval_baseline=popularity",
