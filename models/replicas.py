@@ -53,13 +53,26 @@ def worker_index() -> int:
     Raises:
       ConfigError: If the environment does not say.
     """
+    return _place_in_cluster()[0]
+
+
+def cluster_size() -> int:
+    """Reads how many workers the cluster has, the chief included.
+
+    Raises:
+      ConfigError: If the environment does not say.
+    """
+    return _place_in_cluster()[1]
+
+
+def _place_in_cluster() -> tuple[int, int]:
     told = os.environ.get(CLUSTER_VARIABLE, "")
     try:
         config = json.loads(told)
         workers, task = config["cluster"]["worker"], config["task"]
         if task["type"] != "worker" or not 0 <= int(task["index"]) < len(workers):
             raise ValueError(task)
-        return int(task["index"])
+        return int(task["index"]), len(workers)
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"Expected {CLUSTER_VARIABLE} to name the cluster of training.distribute: "

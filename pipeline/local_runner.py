@@ -1,5 +1,6 @@
 """Runs the pipeline on this machine."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -15,8 +16,10 @@ from tfx.utils import path_utils
 from components import artifacts
 from components.report.executor import PAGE_FILE
 from components.run_metrics import METRICS_FILE
+from components.trainer import cluster
 from components.yelp_example_gen.inputs import find_inputs, fingerprint
 from components.yelp_example_gen.places import pack_paths, unpack_paths
+from models.options import MULTI_WORKER
 from pipeline import beam_options, graph, progress, report_folder
 from pipeline.code_digest import code_digest
 from pipeline.config import PipelineConfig
@@ -96,7 +99,9 @@ def run(config: PipelineConfig, data: str, root: Root, beam: Sequence[str] = ())
         noise_floor_rmse=_noise_floor(unpack_paths(data)),
     )
     nodes = graph.build_components(config, inputs)
-    with progress.ComponentProgress(len(nodes)) as shown:
+    with progress.ComponentProgress(len(nodes)) as shown, contextlib.ExitStack() as last:
+        if config.training.distribute == MULTI_WORKER:
+            last.callback(cluster.dismiss, root.checkpoints)
         local_dag_runner.LocalDagRunner().run(
             pipeline.Pipeline(
                 pipeline_name=PIPELINE_NAME,

@@ -1,7 +1,8 @@
 """Trains by the workers of a cluster, each in a process of its own.
 
 The chief is started by Trainer and tells the others what there is to train by a record among the
-checkpoints, for which `t2rec worker` waits.
+checkpoints, for which `t2rec worker` waits. Who waits leaves a record there as well: when the run
+ends, it is removed, and nobody waits for a training that will not come.
 """
 
 import concurrent.futures
@@ -22,6 +23,8 @@ from models.errors import ConfigError, InputError
 
 _JOB = "workers"
 _POLL_SECONDS = 1.0
+# What TensorFlow's messages hold where workers talk to one another.
+_COLLECTIVE = "ollective"
 _LOG = logging.getLogger("t2rec")
 
 
@@ -77,13 +80,39 @@ def follow(folder: str, note: Callable[[str], None]) -> None:
             f"Expected {replicas.CLUSTER_VARIABLE} with an index from 1 on for `t2rec worker`; got "
             "0, which is that of `t2rec run`, the chief."
         )
-    kept = Checkpoints(folder)
+    kept, waiting = Checkpoints(folder), _waiting(index)
     note(f"worker {index}: waiting for Trainer to write to {folder}")
-    while (found := kept.read(_JOB)) is None:
-        time.sleep(_POLL_SECONDS)
+    kept.write(waiting, {})
+    try:
+        while (found := kept.read(_JOB)) is None:
+            if kept.read(waiting) is None:
+                note(f"worker {index}: the run has ended, and Trainer had nothing to train")
+                return
+            time.sleep(_POLL_SECONDS)
+    finally:
+        kept.remove(waiting)
     note(f"worker {index}: training")
     train_as_worker(found[0])
     note(f"worker {index}: done")
+
+
+def dismiss(folder: str) -> None:
+    """Lets the workers go that still wait, at the end of a run.
+
+    Args:
+      folder: Of the chief's checkpoints.
+
+    Raises:
+      ConfigError: If the environment does not name the cluster.
+    """
+    kept = Checkpoints(folder)
+    for index in range(1, replicas.cluster_size()):
+        kept.remove(_waiting(index))
+
+
+def _waiting(index: int) -> str:
+    """Names the record of a worker that waits."""
+    return f"waiting-{index}"
 
 
 def train_as_worker(job: dict[str, Any]) -> None:
@@ -103,6 +132,8 @@ def train_as_worker(job: dict[str, Any]) -> None:
             is_chief=replicas.worker_index() == 0,
         )
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.InternalError) as error:
+        if isinstance(error, tf.errors.InternalError) and _COLLECTIVE not in error.message:
+            raise  # Anything may be that.
         raise InputError(
             f"Expected all workers of {replicas.CLUSTER_VARIABLE} to train to the end; lost one: "
             f"{error.message.splitlines()[-1]} Start all of them again: training goes on from the "

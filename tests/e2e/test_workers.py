@@ -43,6 +43,14 @@ def test_two_workers_train_what_one_does(tmp_path):
     report = json.loads((root / "report" / "metrics.json").read_text())
     assert report["blessing"]["blessed"]
     assert not (root / "checkpoints").exists() or not list((root / "checkpoints").iterdir())
+    # The same once more: Trainer takes its earlier output, and nobody waits for it.
+    worker = _start(logs[1], 1, ports, "worker", "--checkpoint-dir", str(root / "checkpoints"))
+    while "waiting" not in logs[1].read_text():
+        time.sleep(0.1)
+    assert _start(logs[0], 0, ports, *run).wait(timeout=900) == 0, logs[0].read_text()
+    assert "Trainer: unchanged" in logs[0].read_text()
+    assert worker.wait(timeout=60) == 0, logs[1].read_text()
+    assert "Trainer had nothing to train" in logs[1].read_text()
 
 
 @pytest.mark.nightly

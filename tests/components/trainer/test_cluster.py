@@ -1,3 +1,6 @@
+import concurrent.futures
+import time
+
 import pytest
 
 from components.trainer import cluster
@@ -15,3 +18,19 @@ def test_the_chief_does_not_wait_for_itself(monkeypatch, tmp_path):
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match="with an index from 1 on for `t2rec worker`; got 0"):
         cluster.follow(str(tmp_path), print)
+
+
+def test_who_waits_in_vain_is_let_go(monkeypatch, tmp_path):
+    """As by a run whose Trainer takes its earlier output."""
+    for name, value in cluster_environment(1, (1, 2)).items():
+        monkeypatch.setenv(name, value)
+    notes = []
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        following = pool.submit(cluster.follow, str(tmp_path), notes.append)
+        while not (tmp_path / "waiting-1.json").exists():
+            time.sleep(0.01)
+        assert not following.done()
+        cluster.dismiss(str(tmp_path))
+        following.result(timeout=30)
+    assert notes[-1] == "worker 1: the run has ended, and Trainer had nothing to train"
+    assert not list(tmp_path.iterdir())
