@@ -144,8 +144,9 @@ class TrainingOptions(Options):
       rating_learning_rate: Of Adam on the rating blocks, at the start of a cosine to 0.
       retrieval_learning_rate: Of Adam on the retrieval blocks, at the start of a line to 0.
       ema_decay: Of the averaged weights of the rating blocks.
-      num_folds: Folds of the cross-fitted aggregates.
-      tuning_seconds: How long trials of what is `auto` may take, a task; the first always runs.
+      num_folds: Folds of the cross-fitted aggregates; of over two million ratings half as many.
+      tuning_seconds: How long trials of what is `auto` may take, a task; the first always runs,
+        and whole.
       num_evaluations: How often a run looks at the eval split.
       eval_users: Users of the eval split whose lists are ranked at each look, at most.
       max_memory_gb: What the rating sums of all training rows may take of memory, in 10⁹ bytes;
@@ -164,8 +165,8 @@ class TrainingOptions(Options):
     rating_epochs: Count | Auto = "auto"
     retrieval_epochs: Count = 20
     min_steps: Count = 640
-    max_rating_examples: Count = 20_000_000
-    max_retrieval_cells: Count = 12_000_000_000
+    max_rating_examples: Count = 8_000_000
+    max_retrieval_cells: Count = 6_000_000_000
     max_full_softmax: Count = 50_000
     num_negatives: Annotated[int, pydantic.Field(ge=32)] = 8_192
     rating_learning_rate: Rate | Auto = "auto"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from models import checkpoints, replicas
+from models import checkpoints, gradients, replicas
 from models.checkpoints import RunCheckpoint
 from models.closed_forms import choose_factors, choose_low_pass
 from models.curves import Curves
@@ -138,7 +138,12 @@ class Trials:
         def clock() -> float:
             return replicas.agreed(star.records.kept.clock())
 
-        trials = search(self._space, run, star.options.tuning_seconds, clock)
+        begun = clock()
+        # Prepares what all share, lest the first trial seem slow.
+        _, loop, _ = self._prepare(self._space.recipes[0])
+        seconds = star.options.tuning_seconds - (clock() - begun)
+        trials = search(self._space, run, seconds, clock, loop.num_steps)
+        del loop
         best = trials[-1]
         outcome: _Outcome = best.result
         if outcome.error:
@@ -217,6 +222,12 @@ class Trials:
         self, recipe: Recipe, share: float, checkpoint: RunCheckpoint, curves: Curves
     ) -> _Outcome:
         """Trains with one recipe for a share of a whole run."""
+        with gradients.forgotten():
+            return self._run_to_its_end(recipe, share, checkpoint, curves)
+
+    def _run_to_its_end(
+        self, recipe: Recipe, share: float, checkpoint: RunCheckpoint, curves: Curves
+    ) -> _Outcome:
         model, loop, training = self._prepare(recipe)
         steps = max(1, round(share * loop.num_steps))
         progress = loop.fit(

@@ -11,8 +11,10 @@ from models.recipes import Recipe, Space, in_words
 
 _LOG = logging.getLogger("t2rec")
 
-# Shares of a whole run that trials last, and how many recipes go on from each to the next.
-_SHARES = (0.15, 0.4, 1.0)
+# Shares of a whole run that trials last, and how many recipes go on from each to the next. Of long
+# runs, in steps, less tells as much.
+_SHARES, _SHARES_OF_LONG = (0.15, 0.4, 1.0), (0.05, 0.2, 1.0)
+_LONG = 2_000
 _KEPT = (3, 2)
 # What is so far behind the best, of its score, does not go on to a whole run.
 _FAR_BEHIND = 0.1
@@ -44,6 +46,7 @@ def search(
     run: Callable[[Recipe, float], tuple[float, Any]],
     seconds: float,
     clock: Callable[[], float] | None = None,
+    num_steps: int = 0,
 ) -> list[Trial]:
     """Finds the best recipe of a space.
 
@@ -58,8 +61,11 @@ def search(
       space: What to try.
       run: From a recipe and the share of a whole run to the score and the run's result; the score
         of a run that failed is -inf.
-      seconds: Time after which no trial begins but a last one: of the best recipe so far, whole.
+      seconds: How long all trials may take. The first is run in any case; another begins only if
+        it should end in time, and so should, after a shorter one, a last one: of the best recipe so
+        far, whole.
       clock: Tells the time in seconds; `time.monotonic` by default.
+      num_steps: Steps of a whole run.
 
     Returns:
       All trials in order, but the best one last; it has failed only if all have.
@@ -67,14 +73,21 @@ def search(
     trials: list[Trial] = []
     clock = clock or time.monotonic
     deadline = clock() + seconds
+    whole_seconds, late = 0.0, False
 
     def attempt(recipe: Recipe, share: float) -> Trial | None:
-        if trials and clock() > deadline:
+        nonlocal late
+        follows = share < whole and (not trials or _best(trials).share < whole)
+        if trials and clock() + (share + follows) * whole_seconds > deadline:
+            late = True
             return None
         return carry_out(recipe, share)
 
     def carry_out(recipe: Recipe, share: float) -> Trial:
+        nonlocal whole_seconds
+        begun = clock()
         score, result = run(recipe, share)
+        whole_seconds = (clock() - begun) / share
         told = in_words(recipe, trials[0].recipe if trials else None)
         _LOG.info("tried %s: score %.4f after %d %% of a run", told, score, 100 * share)
         trials.append(Trial(recipe, share, score, space.judge(recipe, score), result))
@@ -95,7 +108,7 @@ def search(
             helped = True
         return helped
 
-    short, longer, whole = _SHARES
+    short, longer, whole = _SHARES_OF_LONG if num_steps > _LONG else _SHARES
     first = short if len(space.recipes) > _FEW else whole
     for recipe in space.recipes:
         attempt(recipe, first)
@@ -112,7 +125,7 @@ def search(
     if _best(trials).share == whole:
         for field in space.whole_grids:
             vary(field, whole)
-    if clock() > deadline:
+    if late:
         _LOG.info("training.tuning_seconds left no time for more trials")
         best = _best(trials)
         if best.share < whole and best.score > -math.inf:

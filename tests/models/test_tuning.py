@@ -49,6 +49,11 @@ class TestSearch:
             *((name, 1.0) for name in (7, 6)),
         ]
 
+    def test_of_long_runs_less_is_tried(self):
+        runs = Runs(lambda name, share: 100 + name + share)
+        search(Space(recipes(4)), runs, _FOREVER, num_steps=2_001)
+        assert [share for _, share in runs.done] == [0.05] * 4 + [0.2] * 3 + [1.0] * 2
+
     @pytest.mark.parametrize(("second", "goes_on"), [(0.91, True), (0.89, False)])
     def test_who_is_far_behind_does_not_go_on_to_a_whole_run(self, second, goes_on):
         runs = Runs(lambda name, share: {0: 1.0, 1: second}.get(name, 0.5) * (1 + share))
@@ -209,12 +214,13 @@ class TestTime:
         [
             # The first recipe is tried in any case.
             (0.0, [(0, SHORT), (0, 1.0)]),
-            (3.5, [(0, SHORT), (1, SHORT), (2, SHORT), (2, 1.0)]),
-            # The short runs last 12 seconds; two longer ones begin.
-            (17.0, [*((name, SHORT) for name in range(8)), (7, LONGER), (6, LONGER), (7, 1.0)]),
+            # Three short runs and the whole one end within it, a fourth would not.
+            (15.5, [(0, SHORT), (1, SHORT), (2, SHORT), (2, 1.0)]),
+            # The short runs last 12 seconds; two longer ones, and 10 seconds more, are within it.
+            (31.0, [*((name, SHORT) for name in range(8)), (7, LONGER), (6, LONGER), (7, 1.0)]),
         ],
     )
-    def test_after_it_only_the_best_so_far_is_run_whole(self, clock, seconds, done):
+    def test_the_best_so_far_is_run_whole_within_it(self, clock, seconds, done):
         runs = self.runs(clock)
         trials = search(Space(recipes(8)), runs, seconds)
         assert runs.done == done
