@@ -166,7 +166,7 @@ class TrainingOptions(Options):
     retrieval_epochs: Count = 20
     min_steps: Count = 640
     max_rating_examples: Count = 8_000_000
-    max_retrieval_cells: Count = 6_000_000_000
+    max_retrieval_cells: Count = 12_000_000_000
     max_full_softmax: Count = 50_000
     num_negatives: Annotated[int, pydantic.Field(ge=32)] = 8_192
     rating_learning_rate: Rate | Auto = "auto"
