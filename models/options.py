@@ -138,7 +138,8 @@ class TrainingOptions(Options):
       retrieval_epochs: Passes over the users.
       min_steps: Steps that a run of either task makes at least, for small data.
       max_rating_examples: Ratings that a run sees at most, for large data: passes become fewer.
-      max_retrieval_cells: Pairs of users and candidates that a run scores at most, likewise.
+      max_retrieval_cells: Pairs of users and candidates that a run scores at most, likewise; drawn
+        candidates count twice. Each user who has a vector is seen once in any case.
       max_full_softmax: Up to so many businesses the softmax takes all of them; beyond, a sample.
       num_negatives: Size of that sample.
       rating_learning_rate: Of Adam on the rating blocks, at the start of a cosine to 0.

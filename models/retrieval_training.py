@@ -18,6 +18,8 @@ _USER_RATE, _USER_BETAS = 3e-2, (0.5, 0.9)
 _LEFT_OUT = np.float32(-np.inf)
 # In nats: at the start, a million visits are worth 7.
 _MAX_POPULARITY = 10.0
+# What scoring a drawn candidate takes, beside one of the whole catalogue: it is gathered as well.
+_SAMPLED = 2
 
 
 class RetrievalLoop(TrainingLoop):
@@ -41,9 +43,11 @@ class RetrievalLoop(TrainingLoop):
             if len(self._counts) > options.max_full_softmax
             else None
         )
-        candidates = options.num_negatives if self._sampler else len(self._counts)
-        cells = len(self._users) * candidates
-        epochs = min(options.retrieval_epochs, max(1.0, options.max_retrieval_cells / cells))
+        candidates = _SAMPLED * options.num_negatives if self._sampler else len(self._counts)
+        most = options.max_retrieval_cells / (len(self._users) * candidates)
+        if model.options.user_embedding:
+            most = max(1.0, most)  # Nobody's vector is left as it was.
+        epochs = min(options.retrieval_epochs, most)
         steps = math.ceil(epochs * len(self._users) / options.retrieval_batch_size)
         super().__init__(model, max(options.min_steps, steps))
         self._options = options

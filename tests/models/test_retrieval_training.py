@@ -277,10 +277,15 @@ class TestNumSteps:
         assert loop_of(False, retrieval_epochs=5, min_steps=1).num_steps == 15
         assert loop_of(False, retrieval_epochs=5, min_steps=100).num_steps == 100
 
-    def test_is_bound_by_cells_but_not_below_an_epoch(self):
-        # An epoch scores 24 users on 50 candidates, or on the 12 of a sample.
+    def test_is_bound_by_cells(self):
+        # An epoch scores 24 users on 50 candidates, or on the 12 of a sample, which count twice.
         limit = {"retrieval_epochs": 20, "min_steps": 1, "max_retrieval_cells": 2 * 24 * 50}
         assert loop_of(False, **limit).num_steps == 6
-        # 2 · 50/12 = 8 1/3 epochs.
-        assert loop_of(True, **limit).num_steps == 25
-        assert loop_of(False, **{**limit, "max_retrieval_cells": 1}).num_steps == 3
+        # 2 · 50/24 = 4 1/6 epochs.
+        assert loop_of(True, **limit).num_steps == 13
+
+    def test_everybody_who_has_a_vector_is_seen_once(self):
+        # Half an epoch.
+        limit = {"retrieval_epochs": 20, "min_steps": 1, "max_retrieval_cells": 12 * 50}
+        assert loop_of(False, **limit).num_steps == 2
+        assert loop_of(False, user_embedding=True, **limit).num_steps == 3
