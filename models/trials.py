@@ -140,10 +140,9 @@ class Trials:
 
         begun = clock()
         # Prepares what all share, lest the first trial seem slow.
-        _, loop, _ = self._prepare(self._space.recipes[0])
+        num_steps = self._prepare(self._space.recipes[0])[1].num_steps
         seconds = star.options.tuning_seconds - (clock() - begun)
-        trials = search(self._space, run, seconds, clock, loop.num_steps)
-        del loop
+        trials = search(self._space, run, seconds, clock, num_steps)
         best = trials[-1]
         outcome: _Outcome = best.result
         if outcome.error:
@@ -218,16 +217,11 @@ class Trials:
         checkpoint.remove()
         return outcome
 
+    @gradients.forgotten()
     def _run(
         self, recipe: Recipe, share: float, checkpoint: RunCheckpoint, curves: Curves
     ) -> _Outcome:
         """Trains with one recipe for a share of a whole run."""
-        with gradients.forgotten():
-            return self._run_to_its_end(recipe, share, checkpoint, curves)
-
-    def _run_to_its_end(
-        self, recipe: Recipe, share: float, checkpoint: RunCheckpoint, curves: Curves
-    ) -> _Outcome:
         model, loop, training = self._prepare(recipe)
         steps = max(1, round(share * loop.num_steps))
         progress = loop.fit(
@@ -265,6 +259,7 @@ class Trials:
             self._best = judged
         return is_best
 
+    @gradients.forgotten()
     def _choose_low_pass(self, recipe: Recipe) -> LowPassRecipe:
         """Chooses what stands beside the best trial, as it was at its best look."""
         fit = self._fit

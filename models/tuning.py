@@ -77,11 +77,14 @@ def search(
 
     def attempt(recipe: Recipe, share: float) -> Trial | None:
         nonlocal late
-        follows = share < whole and (not trials or _best(trials).share < whole)
-        if trials and clock() + (share + follows) * whole_seconds > deadline:
+        if trials and ends_late(share):
             late = True
             return None
         return carry_out(recipe, share)
+
+    def ends_late(share: float) -> bool:
+        follows = max(share, _best(trials).share) < whole  # A last run, whole.
+        return clock() + (share + follows) * whole_seconds > deadline
 
     def carry_out(recipe: Recipe, share: float) -> Trial:
         nonlocal whole_seconds

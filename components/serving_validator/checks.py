@@ -32,10 +32,10 @@ def find_problems(models: Mapping[str, str], start_seconds: float = _START_SECON
       What is wrong, in words; empty if nothing is.
     """
     with tempfile.TemporaryDirectory(prefix="serving-validator-") as folder, ExitStack() as stack:
-        path = os.path.join(folder, "models.config")
-        with open(path, "w", encoding="utf-8") as file:
+        config_file = os.path.join(folder, "models.config")
+        with open(config_file, "w", encoding="utf-8") as file:
             file.write(text_format.MessageToString(_config(models)))
-        server = stack.push(ServerProcess(["--model-config-file", path], start_seconds))
+        server = stack.push(ServerProcess(["--model-config-file", config_file], start_seconds))
         server.start()
         try:
             # While it starts.
