@@ -2,9 +2,10 @@ import concurrent.futures
 import time
 
 import pytest
+from tensorflow.errors import InternalError
 
 from components.trainer import cluster
-from models.errors import ConfigError
+from models.errors import ConfigError, InputError
 from tests.harnesses.training_process import cluster_environment
 
 
@@ -34,3 +35,18 @@ def test_who_waits_in_vain_is_let_go(monkeypatch, tmp_path):
         following.result(timeout=30)
     assert notes[-1] == "worker 1: the run has ended, and Trainer had nothing to train"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [("Collective ops is aborted by: Stream removed", InputError), ("Dst tensor", InternalError)],
+)
+def test_only_an_error_among_workers_is_told_as_a_lost_one(monkeypatch, message, expected):
+    def fail(*_, **__):
+        raise InternalError(None, None, message)
+
+    for name, value in cluster_environment(1, (1, 2)).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(cluster.work, "train_and_export", fail)
+    with pytest.raises(expected, match=message):
+        cluster.train_as_worker({"inputs": "{}", "outputs": "{}", "exec_properties": {}})
