@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from models.bias import BiasModel, fit_bias
 from models.ridge import Priors
-from models.tables import Interactions
+from models.tables import Interactions, is_ascending
 from models.taste import Taste
 
 # Columns of the sums over one entity's ratings: how many; the residual stars, summed; their
@@ -142,8 +142,10 @@ def sum_ratings(
       weights: Optional `[num_interactions]` array; 0 leaves an interaction out.
       taste: Taste coordinates of both sides; none by default.
     """
-    users, businesses = interactions.user_rows, interactions.business_rows
     taste = taste or Taste.none(len(bias.user_bias), len(bias.business_bias))
+    if weights is None:
+        interactions = interactions.by_user()
+    users, businesses = interactions.user_rows, interactions.business_rows
     centred = interactions.stars - bias.mean_stars
     ages_years = interactions.ages_years()
 
@@ -197,16 +199,24 @@ def sum_side(
       `[num_rows, NUM_SUMS + 2 * taste_dim]` float32 array.
     """
     weights = np.ones(len(rows)) if weights is None else weights
-    columns = rating_columns(stars, residual, ages_years)
-    sums = [np.bincount(rows, column * weights, num_rows)[:, None] for column in columns]
-    if coordinates.shape[1]:
-        order = np.argsort(rows, kind="stable")
-        splits = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=num_rows))])
-        for values in (weights, weights * residual):
-            data = (values[order].astype(np.float32), others[order], splits)
-            matrix = scipy.sparse.csr_matrix(data, shape=(num_rows, len(coordinates)))
-            sums.append(matrix @ coordinates)
-    return np.concatenate(sums, axis=1, dtype=np.float32, casting="same_kind")
+    num_others, taste_dim = coordinates.shape
+    sums = np.empty([num_rows, NUM_SUMS + 2 * taste_dim], np.float32)
+    for place, column in enumerate(rating_columns(stars, residual, ages_years)):
+        sums[:, place] = np.bincount(rows, column * weights, num_rows)
+    if not taste_dim:
+        return sums
+    # Ratings in the order of the other side are laid out as they are, and turned: no sorting.
+    turned = is_ascending(others) and not is_ascending(rows)
+    outer, inner = (others, rows) if turned else (rows, others)
+    shape = (num_others, num_rows) if turned else (num_rows, num_others)
+    order = slice(None) if is_ascending(outer) else np.argsort(outer, kind="stable")
+    splits = np.concatenate([[0], np.cumsum(np.bincount(outer, minlength=shape[0]))])
+    along = np.split(sums[:, NUM_SUMS:], 2, axis=1)
+    for values, place in zip((weights, weights * residual), along, strict=True):
+        data = (values[order].astype(np.float32), inner[order], splits)
+        matrix = scipy.sparse.csr_matrix(data, shape=shape)
+        place[:] = (matrix.T if turned else matrix) @ coordinates
+    return sums
 
 
 @dataclasses.dataclass(frozen=True)
@@ -279,6 +289,7 @@ def cross_fit(
             places = order[inside]
             user_sums[places] = sums.users[ordered.user_rows[inside]]
             business_sums[places] = sums.businesses[ordered.business_rows[inside]]
+            del sums, others  # Before the next ones are made.
     return CrossFitted(user_sums, business_sums, business_priors)
 
 

@@ -1,7 +1,7 @@
 """The regularised bias model: what a rating would be without any taste."""
 
 import dataclasses
-import itertools
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -150,6 +150,9 @@ def choose_shrinkages(
 ) -> tuple[float, float]:
     """Chooses the shrinkages with the least squared error on held-out ratings.
 
+    One side after the other, from the middle of the grid until neither moves: the error has one
+    valley, so that a few of the pairs are enough.
+
     Args:
       train: Ratings to fit on.
       held_out: Ratings of the eval split; never those of the test split.
@@ -160,10 +163,18 @@ def choose_shrinkages(
     Returns:
       The pseudo-counts of users and of businesses.
     """
+    # Sums by user, of whom there are the most, then go through memory in order.
+    train = train.by_user()
 
-    def squared_error(shrinkages: tuple[float, float]) -> float:
-        model = fit_bias(train, num_users, num_businesses, *shrinkages, num_sweeps=5)
+    @functools.cache
+    def squared_error(of_users: float, of_businesses: float) -> float:
+        model = fit_bias(train, num_users, num_businesses, of_users, of_businesses, num_sweeps=5)
         predicted = model.rate(held_out.user_rows, held_out.business_rows)
         return float(np.square(held_out.stars - predicted).sum())
 
-    return min(itertools.product(grid, grid), key=squared_error)
+    chosen, before = (grid[len(grid) // 2],) * 2, None
+    while chosen != before:
+        before = chosen
+        of_users = min(grid, key=lambda tried: squared_error(tried, before[1]))
+        chosen = of_users, min(grid, key=lambda tried: squared_error(of_users, tried))
+    return chosen

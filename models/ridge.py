@@ -53,19 +53,19 @@ class Covariates:
     """What a regression reads of both sides, laid out once for many fits.
 
     Attributes:
-      users: `[num_users, 1 + num_numeric]` sparse matrix: an intercept and the numeric covariates.
+      users: `[num_users, 1 + num_numeric]` float32 array: an intercept and the numeric covariates.
       businesses: `[num_businesses, num_columns]` sparse matrix: an intercept, numeric covariates,
         categories as indicators, and bags as shares: a row's tokens sum to 1.
     """
 
-    users: scipy.sparse.csr_matrix
+    users: np.ndarray
     businesses: scipy.sparse.csr_matrix
 
     @classmethod
     def of(cls, users: EntityTable, businesses: EntityTable) -> "Covariates":
         """Lays the covariates of all users and businesses side by side."""
-        numeric_only = EntityTable(ids=users.ids, numeric=users.numeric)
-        return cls(_lay_out(numeric_only), _lay_out(businesses))
+        intercept = np.ones([users.num_rows, 1], np.float32)
+        return cls(np.hstack([intercept, users.numeric]), _lay_out(businesses))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,34 +110,31 @@ def fit_ridge(
       tolerance: Relative error at which it stops.
     """
     user_scale, business_scale, scale = (penalty**-0.5 for penalty in penalties)
-    user_rows, business_rows = interactions.user_rows, interactions.business_rows
     mean = float(interactions.stars.mean())
-    of_users, of_businesses = covariates.users, covariates.businesses
+    # Users without a rating, most of them in a sample, have no say.
+    rated_users, user_rows = _renumbered(interactions.user_rows, covariates.users.shape[0])
+    rated_businesses, business_rows = _renumbered(
+        interactions.business_rows, covariates.businesses.shape[0]
+    )
+    of_users = covariates.users[rated_users].astype(np.float64)
+    of_businesses = covariates.businesses[rated_businesses]
     (num_users, user_width), (num_businesses, business_width) = of_users.shape, of_businesses.shape
     # Ids of users, of businesses; covariates of users, of businesses.
     widths = [num_users, num_businesses, user_width, business_width]
+    scales = np.repeat([user_scale, business_scale, scale, scale], widths)
     cuts = np.cumsum(widths)[:-1]
 
-    def parts(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        by_user, by_business, by_of_user, by_of_business = np.split(weights, cuts)
-        return (
-            user_scale * by_user + of_users @ (scale * by_of_user),
-            business_scale * by_business + of_businesses @ (scale * by_of_business),
-        )
-
     def predict(weights: np.ndarray) -> np.ndarray:
-        user_parts, business_parts = parts(weights)
+        by_user, by_business, by_of_user, by_of_business = np.split(scales * weights, cuts)
+        user_parts = by_user + of_users @ by_of_user
+        business_parts = by_business + of_businesses @ by_of_business
         return user_parts[user_rows] + business_parts[business_rows]
 
     def collect(residuals: np.ndarray) -> np.ndarray:
         by_user = np.bincount(user_rows, residuals, num_users)
         by_business = np.bincount(business_rows, residuals, num_businesses)
-        return np.concatenate([
-            user_scale * by_user,
-            business_scale * by_business,
-            scale * (of_users.T @ by_user),
-            scale * (of_businesses.T @ by_business),
-        ])
+        of_covariates = of_users.T @ by_user, of_businesses.T @ by_business
+        return scales * np.concatenate([by_user, by_business, *of_covariates])
 
     # The rows of the design are never laid out: a rating adds two rows of the tables.
     design = LinearOperator(
@@ -145,16 +142,18 @@ def fit_ridge(
     )
     target = interactions.stars.astype(np.float64) - mean
     weights = lsmr(design, target, damp=1.0, atol=tolerance, btol=tolerance, maxiter=max_steps)[0]
-    user_parts, business_parts = parts(weights)
-    user_weights, business_weights = (scale * part for part in np.split(weights, cuts)[2:])
+    by_user, by_business, user_weights, business_weights = np.split(scales * weights, cuts)
     priors = Priors(
-        users=of_users @ user_weights,
-        businesses=of_businesses @ business_weights,
+        users=covariates.users @ user_weights,
+        businesses=covariates.businesses @ business_weights,
         user_weights=user_weights[1:],
         user_intercept=float(user_weights[0]),
         business_intercept=float(business_weights[0]),
         business_weights=business_weights[1:],
     )
+    user_parts, business_parts = priors.users.copy(), priors.businesses.copy()
+    user_parts[rated_users] += by_user
+    business_parts[rated_businesses] += by_business
     return RidgeFit(mean, user_parts, business_parts, priors)
 
 
@@ -221,6 +220,13 @@ def _sample(interactions: Interactions, seed: int) -> Interactions:
         return interactions
     rng = np.random.default_rng(seed)
     return interactions[rng.choice(len(interactions), MAX_PRIOR_RATINGS, replace=False)]
+
+
+def _renumbered(rows: np.ndarray, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lists the rows that occur, in order, and where in that list each of the given ones is."""
+    occurs = np.zeros(num_rows, bool)
+    occurs[rows] = True
+    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[rows]
 
 
 def _lay_out(table: EntityTable) -> scipy.sparse.csr_matrix:

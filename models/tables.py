@@ -172,9 +172,20 @@ class Interactions:
         newest = self.timestamps_seconds.max(initial=0)
         return (newest - self.timestamps_seconds) / _YEAR_SECONDS
 
+    def by_user(self) -> "Interactions":
+        """Returns the same interactions, user by user, each one's in file order."""
+        if is_ascending(self.user_rows):
+            return self
+        return self[np.argsort(self.user_rows, kind="stable")]
+
     def histories(self, num_users: int) -> Bag:
         """Returns each user's businesses, in file order."""
         return Bag.from_pairs(self.user_rows, self.business_rows, num_users)
+
+
+def is_ascending(rows: np.ndarray) -> bool:
+    """Tells whether no number is less than the one before it."""
+    return bool((rows[1:] >= rows[:-1]).all())
 
 
 def check(users: EntityTable, businesses: EntityTable, splits: Mapping[str, Interactions]) -> None:
