@@ -32,9 +32,6 @@ _PRIOR_COUNT = 4.0
 _TASTE_SHRINKAGE, _POSITION_SHRINKAGE = 5.0, 2.0  # Pseudo-counts of means along coordinates.
 # Of folds that share the weights of covariates.
 _PRIOR_GROUPS = 5
-# Beyond so many ratings half the folds do: each goes through nearly all of them, and what a row is
-# shown of the others hardly changes.
-MANY_RATINGS = 2_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,7 +249,7 @@ def cross_fit(
       num_users: Rows of the users table.
       num_businesses: Rows of the businesses table.
       shrinkages: Pseudo-counts of users and businesses.
-      num_folds: Folds, at least 2; half as many are made of more than `MANY_RATINGS`.
+      num_folds: Folds, at least 2.
       seed: Seed of the assignment of rows to folds.
       taste: Taste coordinates of both sides; none by default.
       fit_priors: Fits the priors of biases on some of the ratings; all 0 by default.
@@ -260,8 +257,6 @@ def cross_fit(
         that is gone with the arrays.
     """
     taste = taste or Taste.none(num_users, num_businesses)
-    if len(interactions) > MANY_RATINGS:
-        num_folds = max(2, num_folds // 2)
     fold = np.random.default_rng(seed).integers(num_folds, size=len(interactions))
     user_dim, business_dim = (
         NUM_SUMS + 2 * side.shape[1] for side in (taste.businesses, taste.users)

@@ -84,6 +84,7 @@ def train(
     )
     replicas.check_digest(key)
     records = Records((kept or Checkpoints()).within(key), logs)
+    options = options.for_ratings(len(train_set))
     content, tokens = replicas.agreed(content_coordinates(businesses, _CONTENT_DIM, options.seed))
     warm = None
     if base is not None:

@@ -3,7 +3,6 @@ import math
 import numpy as np
 import pytest
 
-from models import aggregates
 from models.aggregates import (
     NUM_AGGREGATES,
     NUM_SUMS,
@@ -157,14 +156,6 @@ class TestCrossFit:
         classes = {tuple(np.flatnonzero(row)) for row in same}
         assert len(classes) == self.num_folds
         assert sum(map(len, classes)) == len(same)
-
-    @pytest.mark.parametrize(("many", "halved"), [(60, False), (59, True)])
-    def test_of_very_many_ratings_half_the_folds_do(self, monkeypatch, many, halved):
-        ratings = _random_ratings()  # 60 of them.
-        half = cross_fit(ratings, 6, 5, _SHRINKAGES, self.num_folds // 2, self.seed)
-        monkeypatch.setattr(aggregates, "MANY_RATINGS", many)
-        users, _ = self._fit(ratings)
-        assert np.array_equal(users, half.user_sums) == halved
 
     def test_sums_are_those_of_a_fit_without_the_fold(self):
         ratings = _random_ratings()

@@ -82,3 +82,15 @@ def test_block_sizes_count_the_constant_coordinates():
     options = ModelOptions(embedding_dim=5, rating_dim=3)
     # A direction of 5 and popularity.
     assert options.retrieval_block_dim == 6
+
+
+@pytest.mark.parametrize(
+    ("num_ratings", "batch", "folds"), [(2_000_000, 100, 7), (2_000_001, 400, 3)]
+)
+def test_very_many_ratings_take_larger_batches_and_fewer_folds(num_ratings, batch, folds):
+    options = TrainingOptions(rating_batch_size=100, num_folds=7, seed=3).for_ratings(num_ratings)
+    assert (options.rating_batch_size, options.num_folds, options.seed) == (batch, folds, 3)
+
+
+def test_there_are_always_two_folds():
+    assert TrainingOptions(num_folds=2).for_ratings(10_000_000).num_folds == 2
