@@ -15,9 +15,9 @@ from models.two_tower import TwoTowerModel
 
 _LOG = logging.getLogger("t2rec")
 
-_FACTOR_WEIGHTS = (1.0, 0.75, 0.5, 0.25)
-# A quarter as many are tried, too.
-_FEWER_FACTORS = 4
+_FACTOR_WEIGHTS = (1.0, 1.25, 0.75, 0.5, 0.25)
+# Half and a quarter as many are tried, too.
+_FACTOR_DIVISORS = (1, 2, 4)
 # Of the user coordinates of a low-pass block, beside 1 / temperature of the direction.
 _LOW_PASS_WEIGHTS = (1.0, 0.5, 2.0, 4.0)
 # Scores of the lists that one try ranks, at most.
@@ -42,7 +42,7 @@ def choose_factors(
     without = least
     most = model.options.factor_dim
     # On sparse data the priors of many factors may shrink to nothing where a few would have stayed.
-    dims = [dim for dim in (most, most // _FEWER_FACTORS) if dim]
+    dims = [most // divisor for divisor in _FACTOR_DIVISORS if most >= divisor]
     for dim, factors in zip(dims, loop.fit_factors(dims), strict=True):
         if not factors.factor_dim:
             continue

@@ -31,7 +31,7 @@ class FactorRecipe:
 
     Attributes:
       dim: Factors to fit.
-      weight: What their sum counts, from 0 to 1.
+      weight: What their sum counts.
     """
 
     dim: int = 0
@@ -46,7 +46,7 @@ class Factors:
       users: `[num_users, factor_dim]` float32 array, the weight applied.
       businesses: `[num_businesses, factor_dim]` float32 array.
       ridge: `[factor_dim]` float32 array: noise over prior variance of each factor of a user.
-      weight: What the factors count, from 0 to 1; chosen on ratings that no tower saw.
+      weight: What the factors count; chosen on ratings that no tower saw.
     """
 
     users: np.ndarray
@@ -84,12 +84,13 @@ def fit_factors(
     num_businesses: int,
     factor_dim: int,
     seed: int,
-    num_sweeps: int = 15,
+    num_sweeps: int = 4,
 ) -> Factors:
     """Factorises residuals by variational Bayes; the priors' variances are learnt as well.
 
-    It starts along the leading singular vectors of the residuals. From a random start, the first
-    sweeps explain so little of sparse data that the priors shrink all to nothing.
+    It starts along the leading singular vectors of the residuals, and stops early. From a random
+    start, the first sweeps explain so little of sparse data that the priors shrink all to nothing;
+    after many sweeps, dense data is overfitted, as the priors follow what the factors made of it.
 
     Source: Lim and Teh, "Variational Bayesian Approach to Movie Rating Prediction" (2007).
 
