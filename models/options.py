@@ -85,8 +85,8 @@ class ModelOptions(Options):
       rating_dim: Interaction coordinates of the rating block; the block has two more.
       taste_dim: Coordinates of who visited what that ratings are summed along; those of the tags
         are twice as many; 0 for none of either.
-      factor_dim: Factors of what the towers leave over of the ratings, at most: half and a quarter as
-        many are tried, too, and none where they are worth nothing; 0 for none.
+      factor_dim: Factors of what the towers leave over of the ratings, at most: half and a quarter
+        as many are tried, too, and none where they are worth nothing; 0 for none.
       tower_widths: Widths of the hidden layers.
       smoothness: How many derivatives the maps from covariates to embeddings are believed to have:
         β of `models.sizing`. The smoother, the slower sizes grow with the data.
