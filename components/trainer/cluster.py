@@ -86,7 +86,10 @@ def follow(folder: str, note: Callable[[str], None]) -> None:
     try:
         while (found := kept.read(_JOB)) is None:
             if kept.read(waiting) is None:
-                note(f"worker {index}: the run has ended, and Trainer had nothing to train")
+                note(
+                    f"worker {index}: the run has ended without training: the model was there "
+                    "already, or the run failed before it came to that"
+                )
                 return
             time.sleep(_POLL_SECONDS)
     finally:
