@@ -13,6 +13,8 @@ from models.two_tower import TwoTowerModel
 # Places of the lists that are judged. The eval split holds few visits a user: more of them count in
 # fifty places than in twenty, which tells models apart that twenty leave to chance.
 DEPTH = 50
+# Of the eval ratings, at most: a look at millions would cost more than the steps before it.
+_MAX_RATINGS = 200_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +35,12 @@ class Look:
 
 
 class EvalSplit:
-    """Measures a model on the eval split."""
+    """Measures a model on the eval split.
+
+    Attributes:
+      ratings: Whose stars are predicted: all of the split, or a sample of very many.
+      seen: What the users whose lists are ranked visited in training, as rows of businesses.
+    """
 
     def __init__(
         self,
@@ -50,9 +57,13 @@ class EvalSplit:
           train_set: What the model learns from; left out of the lists.
           eval_set: What it is measured on.
           max_users: Users whose lists are ranked, at most.
-          seed: Seed of their choice.
+          seed: Seed of their choice, and of that of ratings.
         """
         self.ratings = eval_set
+        if len(eval_set) > _MAX_RATINGS:
+            rng = np.random.default_rng(seed)
+            some = rng.choice(len(eval_set), _MAX_RATINGS, replace=False)
+            self.ratings = eval_set[np.sort(some)]
         relevant = eval_set.histories(num_users)
         users = np.flatnonzero(relevant.lengths())
         if len(users) > max_users:
@@ -60,7 +71,6 @@ class EvalSplit:
             users = np.sort(rng.choice(users, max_users, replace=False))
         self._users = users
         self._relevant = relevant.take(users)
-        # What the users whose lists are ranked visited in training, as rows of businesses.
         self.seen = train_set.histories(num_users).take(users)
 
     def thinned(self, max_users: int) -> "EvalSplit":

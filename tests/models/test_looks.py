@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from models import looks
 from models.looks import EvalSplit
 from models.tables import Interactions
 
@@ -56,6 +57,10 @@ _STARS = [
 ]
 
 
+def columns(interactions):
+    return interactions.user_rows, interactions.business_rows, interactions.stars
+
+
 def split_of(max_users=10, seed=0, eval_set=_EVAL):
     return EvalSplit(_NUM_USERS, _TRAIN, eval_set, max_users, seed)
 
@@ -88,6 +93,23 @@ class TestRatings:
 
     def test_all_ratings_count_however_few_lists_are_ranked(self, model):
         assert split_of(max_users=1).rate(model) == split_of().rate(model)
+
+    def test_a_sample_of_very_many_ratings_is_predicted(self, model, monkeypatch):
+        of_all = split_of().rank(model)
+        monkeypatch.setattr(looks, "_MAX_RATINGS", 3)
+        told = list(zip(*(column.tolist() for column in columns(_EVAL)), strict=True))
+        found = {
+            tuple(zip(*(c.tolist() for c in columns(split_of(seed=seed).ratings)), strict=True))
+            for seed in range(20)
+        }
+        assert len(found) > 1
+        for sample in found:
+            assert len(set(sample)) == 3
+            assert [told.index(one) for one in sample] == sorted(map(told.index, sample))
+        again = [split_of(seed=1).ratings.stars.tolist() for _ in range(2)]
+        assert again[0] == again[1]
+        # Lists are ranked as before.
+        assert split_of().rank(model) == of_all
 
 
 class TestLists:
