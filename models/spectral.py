@@ -7,7 +7,9 @@ import scipy.sparse
 
 from models.tables import Interactions
 
-_BLOCK_ROWS = 50_000
+# Columns that are multiplied at a time: so few that products with millions of rows stay small, and
+# the rows of the other factor in the processor's cache.
+_BLOCK_COLUMNS = 16
 
 
 def incidence(
@@ -57,18 +59,10 @@ def right_singular_vectors(
     """
     width = min(rank + 16, *matrix.shape)
     basis = np.random.default_rng(seed).standard_normal((matrix.shape[1], width))
-    blocks = [
-        matrix[start : start + _BLOCK_ROWS] for start in range(0, matrix.shape[0], _BLOCK_ROWS)
-    ]
     for _ in range(num_iterations):
-        narrow = basis.astype(np.float32)
-        basis, _ = np.linalg.qr(sum(block.T @ (block @ narrow) for block in blocks))
-    # The rows, millions maybe, are only ever seen through their products.
+        basis, _ = np.linalg.qr(_square(matrix, basis.astype(np.float32)))
     basis = basis.astype(np.float64)
-    gram = np.zeros([width, width])
-    for block in blocks:
-        projected = block @ basis
-        gram += projected.T @ projected
+    gram = basis.T @ _square(matrix.astype(np.float64), basis)
     squares, rotation = np.linalg.eigh(gram)
     values, rotation = np.sqrt(np.maximum(squares[::-1], 0.0)), rotation[:, ::-1]
     vectors = np.zeros((matrix.shape[1], rank), np.float32)
@@ -77,6 +71,16 @@ def right_singular_vectors(
     padded = np.zeros(rank, np.float32)
     padded[:found] = values[:found]
     return vectors, padded
+
+
+def _square(matrix, basis: np.ndarray) -> np.ndarray:
+    """Computes MᵀM B for a sparse matrix M and a basis B."""
+    columns = [
+        slice(start, start + _BLOCK_COLUMNS) for start in range(0, basis.shape[1], _BLOCK_COLUMNS)
+    ]
+    return np.concatenate(
+        [matrix.T @ (matrix @ np.ascontiguousarray(basis[:, some])) for some in columns], axis=1
+    )
 
 
 @dataclasses.dataclass(frozen=True)
