@@ -111,6 +111,7 @@ def ours(
         rating_learning_rate=1e-3,
         retrieval_learning_rate=6e-3,
     )
+    options = options.for_ratings(len(interactions))
     data = RatingData.prepare(interactions, users, businesses, (8.0, 4.0), 10.0, 0, options)
     histories = interactions.histories(users.num_rows)
     directions = np.random.default_rng(0).normal(size=(businesses.num_rows, EMBEDDING_DIM))

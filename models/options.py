@@ -11,8 +11,10 @@ Natural = Annotated[int, pydantic.Field(ge=0)]
 Rate = Annotated[float, pydantic.Field(gt=0.0, allow_inf_nan=False)]
 Fraction = Annotated[float, pydantic.Field(gt=0.0, lt=1.0)]
 AUTO = "auto"
-# Beyond so many, training goes another way: `TrainingOptions.for_ratings`.
+# What `TrainingOptions.for_ratings` settles.
+_OF_RATINGS = {"rating_batch_size": 1_024, "num_folds": 20, "tuning_seconds": 300.0}
 _MANY_RATINGS = 2_000_000
+_OF_MANY_RATINGS = {"rating_batch_size": 4_096, "num_folds": 10, "tuning_seconds": 180.0}
 # Of `TrainingOptions.distribute`.
 MIRRORED = "mirrored"
 MULTI_WORKER = "multi_worker"
@@ -134,7 +136,7 @@ class TrainingOptions(Options):
     """How long and how fast to train.
 
     Attributes:
-      rating_batch_size: Ratings a step; of over two million ratings four times as many.
+      rating_batch_size: Ratings a step; `auto` is 1,024, of over two million ratings 4,096.
       retrieval_batch_size: Users a step.
       rating_epochs: Passes over the ratings.
       retrieval_epochs: Passes over the users.
@@ -147,9 +149,9 @@ class TrainingOptions(Options):
       rating_learning_rate: Of Adam on the rating blocks, at the start of a cosine to 0.
       retrieval_learning_rate: Of Adam on the retrieval blocks, at the start of a line to 0.
       ema_decay: Of the averaged weights of the rating blocks.
-      num_folds: Folds of the cross-fitted aggregates; of over two million ratings half as many.
-      tuning_seconds: How long trials of what is `auto` may take, a task; the first always runs,
-        and whole.
+      num_folds: Folds of the cross-fitted aggregates; `auto` is 20, of over two million ratings 10.
+      tuning_seconds: How long trials of what is open may take, a task; the first always runs,
+        and whole. `auto` is 300, of over two million ratings 180.
       num_evaluations: How often a run looks at the eval split.
       eval_users: Users of the eval split whose lists are ranked at each look, at most.
       max_memory_gb: What the rating sums of all training rows may take of memory, in 10⁹ bytes;
@@ -163,7 +165,7 @@ class TrainingOptions(Options):
       seed: Seed of initial weights, folds, batches and dropout.
     """
 
-    rating_batch_size: Count = 1_024
+    rating_batch_size: Count | Auto = "auto"
     retrieval_batch_size: Count = 256
     rating_epochs: Count | Auto = "auto"
     retrieval_epochs: Count = 20
@@ -175,8 +177,8 @@ class TrainingOptions(Options):
     rating_learning_rate: Rate | Auto = "auto"
     retrieval_learning_rate: Rate | Auto = "auto"
     ema_decay: Share = 0.98
-    num_folds: Annotated[int, pydantic.Field(ge=2)] = 20
-    tuning_seconds: Weight = 300.0
+    num_folds: Annotated[int, pydantic.Field(ge=2)] | Auto = "auto"
+    tuning_seconds: Weight | Auto = "auto"
     num_evaluations: Count = 8
     eval_users: Count = 5_000
     max_memory_gb: Weight = 4.0
@@ -186,16 +188,14 @@ class TrainingOptions(Options):
     seed: Seed = 0
 
     def for_ratings(self, num_ratings: int) -> "TrainingOptions":
-        """Returns the options for so many ratings to learn from.
+        """Settles what depends on how many ratings there are to learn from.
 
-        Of very many, larger batches cost half as much an example, and half the folds do: each sees
-        nearly all ratings, and what a row is shown of the others hardly changes.
+        Of very many, larger batches cost half as much an example; half the folds do, as each sees
+        nearly all ratings; and whole runs are too long for many trials.
+
+        Args:
+          num_ratings: Those of the train split.
         """
-        if num_ratings <= _MANY_RATINGS:
-            return self
-        return self.model_copy(
-            update={
-                "rating_batch_size": 4 * self.rating_batch_size,
-                "num_folds": max(2, self.num_folds // 2),
-            }
-        )
+        settled = _OF_MANY_RATINGS if num_ratings > _MANY_RATINGS else _OF_RATINGS
+        open_ = {name: value for name, value in settled.items() if getattr(self, name) == AUTO}
+        return self.model_copy(update=open_)

@@ -74,7 +74,7 @@ class RatingData:
             interactions,
             *sizes,
             shrinkages,
-            options.num_folds,
+            int(options.num_folds),
             seed,
             taste,
             priors_of,
@@ -112,7 +112,8 @@ def num_steps(ratings: Interactions, epochs: int, options: TrainingOptions) -> i
     """
     most = max(1.0, options.max_rating_examples / len(ratings))
     passes = 0.0 if ratings.rated_alike else min(epochs, most)
-    return max(options.min_steps, math.ceil(passes * len(ratings) / options.rating_batch_size))
+    steps = math.ceil(passes * len(ratings) / int(options.rating_batch_size))
+    return max(options.min_steps, steps)
 
 
 def distinct_epochs(
@@ -149,7 +150,7 @@ class RatingLoop(TrainingLoop):
         """Yields rating batches: see `TwoTowerModel.rating_loss`."""
         ratings = self._data.interactions
         rng = np.random.default_rng(self._options.seed)
-        for rows in shuffled(len(ratings), self._options.rating_batch_size, rng):
+        for rows in shuffled(len(ratings), int(self._options.rating_batch_size), rng):
             yield self._batch(rows)
 
     def _batch(self, rows) -> dict:

@@ -141,7 +141,7 @@ class Trials:
         begun = clock()
         # Prepares what all share, lest the first trial seem slow.
         num_steps = self._prepare(self._space.recipes[0])[1].num_steps
-        seconds = star.options.tuning_seconds - (clock() - begun)
+        seconds = float(star.options.tuning_seconds) - (clock() - begun)
         trials = search(self._space, run, seconds, clock, num_steps)
         best = trials[-1]
         outcome: _Outcome = best.result

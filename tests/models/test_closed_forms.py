@@ -73,8 +73,10 @@ class TestFactors:
         without = float(np.sqrt(np.mean(np.square(_RIGHT))))
         assert rmse == pytest.approx(0.0 if chosen.dim else without)
 
-    @pytest.mark.parametrize(("most", "tried"), [(16, [16, 4]), (4, [4, 1]), (2, [2]), (0, [])])
-    def test_a_quarter_as_many_are_tried_where_that_is_any(self, most, tried):
+    @pytest.mark.parametrize(
+        ("most", "tried"), [(16, [16, 8, 4]), (4, [4, 2, 1]), (2, [2, 1]), (1, [1]), (0, [])]
+    )
+    def test_half_and_a_quarter_as_many_are_tried_where_that_is_any(self, most, tried):
         loop = Loop()
         choose(loop, most)
         assert loop.dims == tried

@@ -85,12 +85,15 @@ def test_block_sizes_count_the_constant_coordinates():
 
 
 @pytest.mark.parametrize(
-    ("num_ratings", "batch", "folds"), [(2_000_000, 100, 7), (2_000_001, 400, 3)]
+    ("num_ratings", "settled"), [(2_000_000, (1_024, 20, 300.0)), (2_000_001, (4_096, 10, 180.0))]
 )
-def test_very_many_ratings_take_larger_batches_and_fewer_folds(num_ratings, batch, folds):
-    options = TrainingOptions(rating_batch_size=100, num_folds=7, seed=3).for_ratings(num_ratings)
-    assert (options.rating_batch_size, options.num_folds, options.seed) == (batch, folds, 3)
+def test_what_is_open_is_settled_by_the_number_of_ratings(num_ratings, settled):
+    options = TrainingOptions(seed=3).for_ratings(num_ratings)
+    found = options.rating_batch_size, options.num_folds, options.tuning_seconds
+    assert found == settled
+    assert options.seed == 3
 
 
-def test_there_are_always_two_folds():
-    assert TrainingOptions(num_folds=2).for_ratings(10_000_000).num_folds == 2
+def test_what_is_told_stays_however_many_ratings_there_are():
+    options = TrainingOptions(rating_batch_size=100, num_folds=7, tuning_seconds=0.0)
+    assert options.for_ratings(10_000_000) == options

@@ -182,9 +182,10 @@ class TestRecipes:
 
     def test_a_recipe_of_each_kind_leaves_only_sizes_open(self):
         assert open_fields(ModelOptions()) | open_fields(TrainingOptions())
+        training = TrainingOptions().for_ratings(1)
         for retrieval in SPACES[RETRIEVAL].recipes:
             for rating in SPACES[RATING].recipes:
-                options = apply_recipe({**retrieval, **rating}, ModelOptions(), TrainingOptions())
+                options = apply_recipe({**retrieval, **rating}, ModelOptions(), training)
                 assert open_fields(options[0]) | open_fields(options[1]) == {*SIZES, "low_pass_dim"}
 
     @pytest.mark.parametrize("space", SPACES.values())

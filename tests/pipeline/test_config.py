@@ -108,7 +108,7 @@ def test_the_fast_profile_changes_what_it_names_and_yields_to_the_rest(tmp_path)
     fast = config.load_config(fast=True)
     assert fast.baselines.rating == ("bias", "ridge", "lightgbm")
     assert fast.evaluation.native_rows == 0
-    assert fast.training.model_copy(update={"tuning_seconds": 300.0}) == config.TrainingOptions()
+    assert fast.training.model_copy(update={"tuning_seconds": "auto"}) == config.TrainingOptions()
     assert fast.split == config.SplitOptions()
     path = tmp_path / "c.yaml"
     path.write_text("baselines: {retrieval: [ease]}\n", encoding="utf-8")
