@@ -14,7 +14,7 @@ AUTO = "auto"
 # What `TrainingOptions.for_ratings` settles.
 _OF_RATINGS = {"rating_batch_size": 1_024, "num_folds": 20, "tuning_seconds": 300.0}
 _MANY_RATINGS = 2_000_000
-_OF_MANY_RATINGS = {"rating_batch_size": 4_096, "num_folds": 10, "tuning_seconds": 180.0}
+_OF_MANY_RATINGS = {"rating_batch_size": 4_096, "num_folds": 10, "tuning_seconds": 220.0}
 # Of `TrainingOptions.distribute`.
 MIRRORED = "mirrored"
 MULTI_WORKER = "multi_worker"
@@ -151,7 +151,7 @@ class TrainingOptions(Options):
       ema_decay: Of the averaged weights of the rating blocks.
       num_folds: Folds of the cross-fitted aggregates; `auto` is 20, of over two million ratings 10.
       tuning_seconds: How long trials of what is open may take, a task; the first always runs,
-        and whole. `auto` is 300, of over two million ratings 180.
+        and whole. `auto` is 300, of over two million ratings 220.
       num_evaluations: How often a run looks at the eval split.
       eval_users: Users of the eval split whose lists are ranked at each look, at most.
       max_memory_gb: What the rating sums of all training rows may take of memory, in 10⁹ bytes;

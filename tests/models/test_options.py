@@ -85,7 +85,7 @@ def test_block_sizes_count_the_constant_coordinates():
 
 
 @pytest.mark.parametrize(
-    ("num_ratings", "settled"), [(2_000_000, (1_024, 20, 300.0)), (2_000_001, (4_096, 10, 180.0))]
+    ("num_ratings", "settled"), [(2_000_000, (1_024, 20, 300.0)), (2_000_001, (4_096, 10, 220.0))]
 )
 def test_what_is_open_is_settled_by_the_number_of_ratings(num_ratings, settled):
     options = TrainingOptions(seed=3).for_ratings(num_ratings)
