@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from models.aggregates import RatingSums
 from models.checkpoints import Checkpoints
 from models.curves import Curves
 from models.low_pass import BUSINESS_EXPONENT, LowPass, LowPassRecipe
@@ -77,7 +78,9 @@ class Fit:
         self.interactions = interactions
         self.options = options
         self._histories = interactions.histories(star.users.num_rows)
+        # By taste dimension, the latest only, as the sums of millions of rows take gigabytes.
         self._ratings: dict[int, RatingData] = {}
+        self._sums: dict[int, RatingSums] = {}
         self._kept_spectrum: Spectrum | None = None
 
     def build(
@@ -87,8 +90,8 @@ class Fit:
         star = self.star
         tf.keras.utils.set_random_seed(training.seed)
         taste_dim = int(options.taste_dim)
-        if task == RETRIEVAL and self._ratings:
-            taste_dim = next(iter(self._ratings))  # Any will do.
+        if task == RETRIEVAL and self._sums:
+            taste_dim = next(iter(self._sums))  # Any will do.
         dim = int(options.embedding_dim)
         directions = (
             np.zeros([star.businesses.num_rows, dim], np.float32)
@@ -99,7 +102,7 @@ class Fit:
             options,
             star.users,
             star.businesses,
-            self._rating_data(taste_dim).sums,
+            self._rating_sums(taste_dim),
             self._histories,
             directions,
         )
@@ -127,7 +130,11 @@ class Fit:
 
     def taste(self, options: ModelOptions) -> Taste:
         """Returns the taste coordinates that a model with these options reads."""
-        return self._rating_data(int(options.taste_dim)).sums.taste
+        return self._rating_sums(int(options.taste_dim)).taste
+
+    def forget_rating_rows(self) -> None:
+        """Drops what each rating is shown of the others: no loop over ratings will follow."""
+        self._ratings = {}
 
     def low_pass(self, recipe: LowPassRecipe) -> LowPass:
         """Makes the low-pass block of these interactions, cut out of what eval chose from."""
@@ -166,10 +173,17 @@ class Fit:
         sizes = (star.users.num_rows, star.businesses.num_rows)
         return Spectrum.of(self.interactions, *sizes, rank, star.options.seed, *exponents)
 
+    def _rating_sums(self, taste_dim: int) -> RatingSums:
+        if taste_dim not in self._sums:
+            self._rating_data(taste_dim)
+        return self._sums[taste_dim]
+
     def _rating_data(self, taste_dim: int) -> RatingData:
         if taste_dim not in self._ratings:
             if not taste_dim and self._ratings:
-                return next(iter(self._ratings.values())).without_taste()
+                data = next(iter(self._ratings.values())).without_taste()
+                self._sums[taste_dim] = data.sums
+                return data
             data = RatingData.prepare(
                 self.interactions,
                 self.star.users,
@@ -180,6 +194,5 @@ class Fit:
                 self.star.options,
                 self.star.warm.align_taste if self.star.warm else None,
             )
-            # Only the latest, as the sums of millions of rows take gigabytes.
-            self._ratings = {taste_dim: data}
+            self._ratings, self._sums = {taste_dim: data}, {taste_dim: data.sums}
         return self._ratings[taste_dim]

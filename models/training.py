@@ -108,7 +108,11 @@ def train(
     fit, fitted = Fit(star, train_set, model_options), train_set
     keep_weights = not refit or options.warm_start
     trials = {task: Trials(task, fit, look, keep_weights) for task in _tasks(model_options)}
-    choices = {task: of_task.choose() for task, of_task in trials.items()}
+    choices = {}
+    for task, of_task in trials.items():
+        choices[task] = of_task.choose()
+        if refit:
+            fit.forget_rating_rows()  # Gigabytes, on large data.
     settled, settled_training = settle(choices, model_options, options)
     learnt = None
     if options.warm_start:
@@ -127,7 +131,7 @@ def train(
             weights={task: of_task.best_weights() for task, of_task in trials.items()},
         )
     if refit:
-        del fit, trials  # Gigabytes, on large data.
+        del fit, trials
         _LOG.info("training again on train + eval with what was chosen")
         fitted = train_set + eval_set
         fit = Fit(star, fitted, model_options)
@@ -150,6 +154,8 @@ def train(
             (factors,) = loop.fit_factors([choice.factors.dim])
             if factors.factor_dim:
                 model.factors = factors.weighted(choice.factors.weight)
+        del loop
+        fit.forget_rating_rows()
         if choice.low_pass.dim:
             model.low_pass = fit.low_pass(choice.low_pass)
     return TrainingResult(model, choices, shrinkages, penalty, fitted, learnt, sizes)
