@@ -122,14 +122,23 @@ def fit_factors(
     leading, _ = right_singular_vectors(values, factor_dim, seed, _START_ITERATIONS)
     business_means = leading.astype(np.float64) * np.sqrt(num_businesses * _START_VARIANCE)
     moments = _moments(business_means, np.tile(np.eye(factor_dim) * 0.01, (num_businesses, 1, 1)))
+    # Written anew in each sweep: two of millions of users would take gigabytes.
+    user_moments = np.empty([num_users, factor_dim**2], np.float32)
     for _ in range(num_sweeps):
-        user_means, user_moments, user_prior = _update(
-            rated, values, business_means, moments, user_prior, noise
+        user_means, user_prior = _update(
+            rated, values, business_means, moments, user_prior, noise, user_moments
         )
-        business_means, moments, business_prior = _update(
-            rated_by_business, values_by_business, user_means, user_moments, business_prior, noise
+        business_means, business_prior = _update(
+            rated_by_business,
+            values_by_business,
+            user_means,
+            user_moments,
+            business_prior,
+            noise,
+            moments,
         )
         noise = _noise(interactions, residuals, user_means, user_moments, business_means, moments)
+    del user_moments
     predicted = np.einsum("nk,nk->n", user_means[rows], business_means[columns])
     if np.mean(np.square(predicted)) < _WORTHLESS:
         return none
@@ -168,11 +177,13 @@ def _moments(means: np.ndarray, covariances: np.ndarray) -> np.ndarray:
     return second.reshape(len(means), -1).astype(np.float32)
 
 
-def _update(rated, values, others, other_moments, prior, noise):
-    """Computes one side's posterior given the other's: means, moments and the prior's variances."""
+def _update(rated, values, others, other_moments, prior, noise, moments):
+    """Computes one side's posterior given the other's: means and the prior's variances.
+
+    The moments are written into the last argument.
+    """
     dim = len(prior)
     means = np.empty([rated.shape[0], dim])
-    moments = np.empty([rated.shape[0], dim * dim], np.float32)
     for start in range(0, rated.shape[0], _BLOCK_ROWS):
         block = slice(start, start + _BLOCK_ROWS)
         gram = (rated[block] @ other_moments).reshape(-1, dim, dim).astype(np.float64)
@@ -182,8 +193,8 @@ def _update(rated, values, others, other_moments, prior, noise):
         means[block] = np.einsum("nij,nj->ni", covariances, values[block] @ others) / noise
         moments[block] = _moments(means[block], covariances)
     active = np.diff(rated.indptr) > 0
-    variances = moments[active].reshape(-1, dim, dim).diagonal(axis1=1, axis2=2).mean(axis=0)
-    return means, moments, np.maximum(variances.astype(np.float64), _LEAST_VARIANCE)
+    variances = moments.reshape(-1, dim, dim).diagonal(axis1=1, axis2=2)[active].mean(axis=0)
+    return means, np.maximum(variances.astype(np.float64), _LEAST_VARIANCE)
 
 
 def _noise(interactions, residuals, users, user_moments, businesses, moments) -> float:

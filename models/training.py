@@ -108,11 +108,7 @@ def train(
     fit, fitted = Fit(star, train_set, model_options), train_set
     keep_weights = not refit or options.warm_start
     trials = {task: Trials(task, fit, look, keep_weights) for task in _tasks(model_options)}
-    choices = {}
-    for task, of_task in trials.items():
-        choices[task] = of_task.choose()
-        if refit:
-            fit.forget_rating_rows()  # Gigabytes, on large data.
+    choices = _choose(trials, fit, refit)
     settled, settled_training = settle(choices, model_options, options)
     learnt = None
     if options.warm_start:
@@ -131,7 +127,7 @@ def train(
             weights={task: of_task.best_weights() for task, of_task in trials.items()},
         )
     if refit:
-        del fit, trials
+        del fit, trials  # Gigabytes, on large data.
         _LOG.info("training again on train + eval with what was chosen")
         fitted = train_set + eval_set
         fit = Fit(star, fitted, model_options)
@@ -159,6 +155,15 @@ def train(
         if choice.low_pass.dim:
             model.low_pass = fit.low_pass(choice.low_pass)
     return TrainingResult(model, choices, shrinkages, penalty, fitted, learnt, sizes)
+
+
+def _choose(trials: dict[str, Trials], fit: Fit, refit: bool) -> dict[str, Choice]:
+    choices = {}
+    for task, of_task in trials.items():
+        choices[task] = of_task.choose()
+        if refit:
+            fit.forget_rating_rows()
+    return choices
 
 
 def _warm_start(
