@@ -1,12 +1,16 @@
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
-from models import metrics
+from models import metrics, training
 from models.baselines.popularity import Popularity
 from models.bias import choose_shrinkages, fit_bias
 from models.errors import InputError
+from models.fit import Fit
 from models.options import ModelOptions, Objective, TrainingOptions
-from models.recipes import SPACES
+from models.recipes import RETRIEVAL, SPACES
 from models.training import train
 
 _TINY = TrainingOptions(
@@ -200,6 +204,26 @@ class TestRuns:
             judged = [space.judge(trial["recipe"], trial["score"]) for trial in whole]
             best = choice.trials[-1]
             assert space.judge(best["recipe"], best["score"]) == max(judged)
+
+    def test_what_was_learnt_to_choose_is_freed_before_the_refit(self, planted, monkeypatch):
+        """On large data the first fit, and what rating rows are shown, take gigabytes."""
+        fits, rows_while_lists_are_learnt = [], []
+
+        class Watched(Fit):
+            def __init__(self, *arguments):
+                gc.collect()
+                fits.append([weakref.ref(self), [fit() for fit, _ in fits]])
+                super().__init__(*arguments)
+
+            def loop(self, task, *arguments):
+                if task == RETRIEVAL:
+                    rows_while_lists_are_learnt.append(len(self._ratings))
+                return super().loop(task, *arguments)
+
+        monkeypatch.setattr(training, "Fit", Watched)
+        _train(planted, refit=True)
+        assert [left for _, left in fits] == [[], [None]]
+        assert set(rows_while_lists_are_learnt) == {0}
 
     def test_a_large_catalogue_is_sampled(self, planted):
         options = _TINY.model_copy(update={"max_full_softmax": 50, "num_negatives": 30})
