@@ -39,8 +39,18 @@ _SERVICES = (
     model_service_pb2.DESCRIPTOR.services_by_name["ModelService"],
 )
 _LOGGER = logging.getLogger("t2rec")
+_GRPC_LOGGER = logging.getLogger("grpc._cython.cygrpc")
 
 _Answer = Callable[[Any, float, int], Awaitable[Message]]
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Tells whether something is wrong, not only a client gone while its answer was sent.
+
+    gRPC logs the latter with a traceback. A deadline may end on both sides at the same time.
+    """
+    error = record.exc_info[0] if record.exc_info else None
+    return error is None or error.__name__ != "ExecuteBatchError"
 
 
 class GrpcApi:
@@ -88,6 +98,7 @@ class GrpcApi:
         Args:
           server: A server that was not started yet.
         """
+        _GRPC_LOGGER.addFilter(_is_news)
         for service in _SERVICES:
             handlers = {
                 # Bytes in and bytes out: gRPC would call what it can't parse our own failure.

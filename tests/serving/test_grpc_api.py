@@ -1,3 +1,5 @@
+import logging
+
 import grpc
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from serving import grpc_api
 from serving.client import LocalClient, Newcomer, connect
 from serving.errors import InvalidRequestError, NotFoundError, UnknownSignatureError
 
@@ -237,3 +240,22 @@ def test_client_over_grpc_agrees_with_the_model(exact_server, exact_export):
         pytest.raises(NotFoundError, match=r"Latest\(other\)"),
     ):
         remote.recommend(["user-01"])
+
+
+class ExecuteBatchError(Exception):
+    """Named as that of gRPC."""
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(ExecuteBatchError("sent to nobody"), False), (ValueError("a bug"), True)]
+)
+def test_a_client_gone_while_its_answer_is_sent_is_no_error(caplog, error, told):
+    logger = logging.getLogger("grpc._cython.cygrpc")
+    logger.addFilter(grpc_api._is_news)  # As in the server's process.
+    try:
+        logger.error("It failed", exc_info=error)
+        logger.error("Without a reason")
+    finally:
+        logger.removeFilter(grpc_api._is_news)
+    assert ("It failed" in caplog.messages) == told
+    assert "Without a reason" in caplog.messages
