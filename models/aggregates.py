@@ -140,7 +140,7 @@ def sum_ratings(
       taste: Taste coordinates of both sides; none by default.
     """
     taste = taste or Taste.none(len(bias.user_bias), len(bias.business_bias))
-    if weights is None:
+    if weights is None:  # They are in the order that was given.
         interactions = interactions.by_user()
     users, businesses = interactions.user_rows, interactions.business_rows
     centred = interactions.stars - bias.mean_stars

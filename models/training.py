@@ -150,7 +150,7 @@ def train(
             (factors,) = loop.fit_factors([choice.factors.dim])
             if factors.factor_dim:
                 model.factors = factors.weighted(choice.factors.weight)
-        del loop
+        del loop  # It holds what rating rows are shown, too.
         fit.forget_rating_rows()
         if choice.low_pass.dim:
             model.low_pass = fit.low_pass(choice.low_pass)
@@ -158,6 +158,7 @@ def train(
 
 
 def _choose(trials: dict[str, Trials], fit: Fit, refit: bool) -> dict[str, Choice]:
+    """Chooses for one task after the other; without a refit, rating rows are needed once more."""
     choices = {}
     for task, of_task in trials.items():
         choices[task] = of_task.choose()

@@ -91,6 +91,20 @@ class TestSumRatings:
         assert sums.businesses[:, 6:].tolist() == [[6, 9], [2, -5]]
         assert sums.taste is taste
 
+    @pytest.mark.parametrize("order", ["user_rows", "business_rows", "stars"])
+    @pytest.mark.parametrize("weighted", [False, True])
+    def test_sums_are_the_same_in_any_order(self, order, weighted):
+        ratings, rng = _random_ratings(), np.random.default_rng(3)
+        bias = fit_bias(ratings, 6, 5, *_SHRINKAGES)
+        users, businesses = (rng.normal(size=(rows, 3)).astype("f4") for rows in (6, 5))
+        taste = Taste(users, businesses, np.zeros([0, 1]))
+        expected = sum_ratings(ratings, bias, taste=taste)
+        ordered = ratings[np.argsort(getattr(ratings, order), kind="stable")]
+        weights = np.ones(len(ratings)) if weighted else None
+        found = sum_ratings(ordered, bias, weights, taste)
+        np.testing.assert_allclose(found.users, expected.users, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(found.businesses, expected.businesses, rtol=1e-5, atol=1e-5)
+
 
 class TestAggregateFeatures:
     def test_features_by_hand(self):
