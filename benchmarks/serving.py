@@ -1,6 +1,7 @@
 """Speed and endurance of the server, against the same model called in its process."""
 
 import argparse
+import concurrent.futures
 import contextlib
 import os
 import pathlib
@@ -61,6 +62,17 @@ def _server(*arguments: str):
         with server:
             os.sched_setaffinity(0, everywhere)
             yield server
+    finally:
+        os.sched_setaffinity(0, everywhere)
+
+
+@contextlib.contextmanager
+def _away_from_server():
+    """Keeps this process off the server's core."""
+    everywhere = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(everywhere)})
+    try:
+        yield
     finally:
         os.sched_setaffinity(0, everywhere)
 
@@ -134,18 +146,11 @@ def _swaps(options: argparse.Namespace) -> None:
             path = "/v1/models/t2rec_scann:predict"
             with serving_load.logged_load(server, path, 4, 5) as answers:
                 pass
-            rate = len(answers) / 5 / 2 / 4
-            seconds = 10 + _NUM_SWAPS * 12
-            swaps, memory = [], []
-            with serving_load.logged_load(server, path, 4, seconds, rate) as answers:
-                time.sleep(5)
-                for number in range(2, 2 + _NUM_SWAPS):
-                    begin = time.time()
-                    _add_version(_model(options, approximate=True), base, number)
-                    _wait_for_version(server, number)
-                    swaps.append((begin, time.time()))
-                    memory.append(serving_load.resident_mb(server))
-                    time.sleep(1)
+            rate = len(answers) / 5 / 2
+            with concurrent.futures.ThreadPoolExecutor(1) as pool, _away_from_server():
+                swapping = pool.submit(_swap_all, server, _model(options, approximate=True), base)
+                answers = serving_load.open_load(server, path, rate, 10 + _NUM_SWAPS * 12)
+                swaps, memory = swapping.result()
         before, during = serving_guards.split_by_swaps(answers, swaps)
         limit = serving_guards.MAX_SWAP_SLOWDOWN
         problems = serving_guards.judge_swaps(answers, swaps, limit)
@@ -153,11 +158,27 @@ def _swaps(options: argparse.Namespace) -> None:
         problems += serving_guards.judge_memory(memory[1], memory[-1])
         print(
             f"  {len(swaps)} swaps in {sum(e - b for b, e in swaps):.0f} s, {len(answers)} "
-            f"requests, {sum(a.status != 200 for a in answers)} failed; p99 "
+            f"requests, {rate:.0f} a second, {sum(a.status != 200 for a in answers)} failed; p99 "
             f"{serving_guards.p99(before):.1f} ms before, {serving_guards.p99(during):.1f} ms "
             f"during; memory {memory[1]:.0f} MB after the second, {memory[-1]:.0f} MB at the end"
         )
         _print_problems(problems)
+
+
+def _swap_all(
+    server: ServerProcess, source: str, base: pathlib.Path
+) -> tuple[list[tuple[float, float]], list[float]]:
+    """Swaps versions one after the other; returns when each began and ended, and memory then."""
+    swaps, memory = [], []
+    time.sleep(5)
+    for number in range(2, 2 + _NUM_SWAPS):
+        begin = time.time()
+        _add_version(source, base, number)
+        _wait_for_version(server, number)
+        swaps.append((begin, time.time()))
+        memory.append(serving_load.resident_mb(server))
+        time.sleep(1)
+    return swaps, memory
 
 
 def _add_version(source: str, base: pathlib.Path, number: int) -> None:
@@ -191,10 +212,8 @@ def _overload(options: argparse.Namespace) -> None:
             # What takes much longer than at the peak has come too late.
             limit_ms = 3 * statistics.median(answer.ms for answer in answers)
             peak = serving_guards.goodput(answers, options.seconds, limit_ms)
-            everywhere = os.sched_getaffinity(0)
-            os.sched_setaffinity(0, {min(everywhere)})  # Away from the server's core.
-            answers = serving_load.open_load(server, url, 3 * peak, options.seconds, turn)
-            os.sched_setaffinity(0, everywhere)
+            with _away_from_server():
+                answers = serving_load.open_load(server, url, 3 * peak, options.seconds, turn)
             good = serving_guards.goodput(answers, options.seconds, limit_ms)
             shares.append(good / peak)
             refused = [answer.ms for answer in answers if answer.status == 503]

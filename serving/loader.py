@@ -6,6 +6,7 @@ request faster than through an eager SavedModel, and its ScaNN index is freed wi
 
 import importlib
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,9 @@ _MODELS_IN_ROOT = "serving"
 _MODEL_IN_ROOT = os.path.join(_MODELS_IN_ROOT, "t2rec")
 _SAVED_MODEL = "saved_model.pb"
 _VARIABLES = os.path.join("variables", "variables.index")
+# Of a graph that is imported while others serve, and the time that these get in between.
+_FUNCTIONS_AT_ONCE = 2
+_PAUSE_SECONDS = 0.001
 
 
 def find_version(path: str) -> str:
@@ -143,7 +147,6 @@ class ServedModel:
         # TensorFlow logs a warning for each request that a check in the graph refuses.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         import tensorflow as tf
-        from tensorflow.python.saved_model import loader_impl
         from tensorflow.python.util import deprecation
 
         self.path = path
@@ -164,9 +167,8 @@ class ServedModel:
         self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
         try:
             with self._session.graph.as_default(), deprecation.silence():
-                loader = loader_impl.SavedModelLoader(path)
-                _rewrite_only_what_pays(loader.saved_model)
-                loader.load(self._session, ["serve"])
+                _rewrite_only_what_pays(contents.graph)
+                _load(self._session, path, contents.graph)
         except (tf.errors.OpError, OSError, ValueError) as error:
             self._session.close()
             raise InputError(
@@ -237,7 +239,37 @@ class ServedModel:
         self._session.close()
 
 
-def _rewrite_only_what_pays(saved_model: Any) -> None:
+def _load(session: Any, path: str, graph: Any) -> None:
+    """Does what TensorFlow's loader does, in many small pieces.
+
+    To read the file or to import a graph holds Python's lock, and so all requests up, for some
+    30 ms; TensorFlow's loader reads it twice and imports all functions at once.
+
+    Args:
+      session: The session, of a graph that is the default one.
+      path: Folder of the SavedModel.
+      graph: Its `MetaGraphDef`, which loses its functions.
+    """
+    import tensorflow as tf
+    from tensorflow.python.saved_model import loader_impl
+
+    library = graph.graph_def.library
+    for start in range(0, len(library.function), _FUNCTIONS_AT_ONCE):
+        part = tf.compat.v1.GraphDef(versions=graph.graph_def.versions)
+        part.library.function.extend(library.function[start : start + _FUNCTIONS_AT_ONCE])
+        operations = graph.meta_info_def.stripped_op_list
+        tf.graph_util.import_graph_def(part, name="", producer_op_list=operations)
+        time.sleep(_PAUSE_SECONDS)
+    library.ClearField("function")
+    saver = tf.compat.v1.train.import_meta_graph(graph)
+    if saver is not None:
+        saver.restore(session, os.path.join(path, _VARIABLES.removesuffix(".index")))
+    initialize = loader_impl.get_init_op(graph)
+    if initialize is not None:
+        session.run(initialize, loader_impl.get_asset_tensors(path, graph))
+
+
+def _rewrite_only_what_pays(graph: Any) -> None:
     """Tells TensorFlow which rewritings of a SavedModel's functions are worth their time.
 
     By default it tries them all, twice, which takes five times as long as all the rest of loading.
@@ -245,7 +277,7 @@ def _rewrite_only_what_pays(saved_model: Any) -> None:
     longer, with all the others no less.
 
     Args:
-      saved_model: A `SavedModel` message, in which each call of a function says how.
+      graph: A `MetaGraphDef` message, in which each call of a function says how.
     """
     from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
 
@@ -254,12 +286,11 @@ def _rewrite_only_what_pays(saved_model: Any) -> None:
     rewriting.optimizers.extend(["function", "dependency"])
     rewriting.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
     told = config.SerializeToString()
-    for contents in saved_model.meta_graphs:
-        graph = contents.graph_def
-        for nodes in (graph.node, *(one.node_def for one in graph.library.function)):
-            for node in nodes:
-                if "config_proto" in node.attr:
-                    node.attr["config_proto"].s = told
+    functions = graph.graph_def.library.function
+    for nodes in (graph.graph_def.node, *(one.node_def for one in functions)):
+        for node in nodes:
+            if "config_proto" in node.attr:
+                node.attr["config_proto"].s = told
 
 
 def _make_call(session: Any, signature: Signature) -> Callable:

@@ -1,6 +1,5 @@
 """One version of a model through its life: loaded, warmed up, leased to requests, dropped."""
 
-import contextlib
 import ctypes
 import dataclasses
 import gc
@@ -125,8 +124,15 @@ class ServedVersion:
         self.model.close()
         del self.model
         gc.collect()  # Graphs refer to themselves.
-        # The C library keeps what was freed for itself otherwise, and each swap looks like a leak.
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
+        _give_back_memory()
         self.status = VersionStatus(self.number, END)
         _LOGGER.info("Dropped %s version %d", self.name, self.number)
+
+
+def _give_back_memory() -> None:
+    """Returns what was freed to the system; the allocator keeps it otherwise, or for a while."""
+    program = ctypes.CDLL(None)
+    if hasattr(program, "mallctl"):  # jemalloc, preloaded; 4096 stands for all of its arenas.
+        program.mallctl(b"arena.4096.purge", None, None, None, ctypes.c_size_t(0))
+    elif hasattr(program, "malloc_trim"):  # glibc.
+        program.malloc_trim(0)

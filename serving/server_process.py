@@ -13,6 +13,13 @@ from collections.abc import Sequence
 from models.errors import InputError
 
 _POLL_SECONDS = 0.05
+# As `python -m serving`, which would prefer a package of that name in the current folder.
+_PROGRAM = """
+import sys
+del sys.path[0]
+from serving.__main__ import main
+sys.exit(main())
+"""
 
 
 class ServerProcess:
@@ -59,7 +66,7 @@ class ServerProcess:
         root = pathlib.Path(__file__).parent.parent
         paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-        command = [sys.executable, "-m", "serving", "--port", "0", "--grpc-port", "0"]
+        command = [sys.executable, "-c", _PROGRAM, "--port", "0", "--grpc-port", "0"]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*command, "--ready-file", str(self._ready), *self._arguments],

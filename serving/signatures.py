@@ -1,5 +1,6 @@
 """Reads what a SavedModel's signatures take and give, and checks inputs against it."""
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
@@ -215,11 +216,13 @@ class SavedModelContents:
       signatures: By name.
       definitions: By name, what they were read from: TensorFlow's `SignatureDef`s.
       needs_scann: Whether its graph has ops of ScaNN.
+      graph: All of it, a `MetaGraphDef`.
     """
 
     signatures: Mapping[str, Signature]
     definitions: Mapping[str, Any]
     needs_scann: bool
+    graph: Any
 
 
 def read_saved_model(path: str) -> SavedModelContents:
@@ -245,7 +248,8 @@ def read_saved_model(path: str) -> SavedModelContents:
             "something else. Export it again."
         ) from error
     definitions = {
-        name: definition
+        # A copy: a part of a message keeps all of it in memory.
+        name: copy.deepcopy(definition)
         for name, definition in sorted(graph.signature_def.items())
         if definition.outputs and not name.startswith("__")
     }
@@ -258,6 +262,7 @@ def read_saved_model(path: str) -> SavedModelContents:
             for function in graph.graph_def.library.function
             for node in function.node_def
         ),
+        graph=graph,
     )
 
 
