@@ -35,11 +35,12 @@ def choose_factors(
       model: The towers, without factors.
 
     Returns:
-      The recipe, of dimension 0 where they do not help, and the RMSE with it, in stars.
+      The recipe, of dimension 0 unless they help by more than a standard error, and the RMSE with
+      it, in stars.
     """
     stars, ratings = look.predict(model), look.ratings
-    best, least = FactorRecipe(), look.rmse(stars)
-    without = least
+    without = look.squared_errors(stars)
+    best, errors = FactorRecipe(), without
     most = model.options.factor_dim
     # On sparse data the priors of many factors may shrink to nothing where a few would have stayed.
     dims = [most // divisor for divisor in _FACTOR_DIVISORS if most >= divisor]
@@ -49,11 +50,14 @@ def choose_factors(
         of_users = factors.users[ratings.user_rows]
         shift = (of_users * factors.businesses[ratings.business_rows]).sum(axis=1)
         for weight in _FACTOR_WEIGHTS:
-            rmse = look.rmse(stars + weight * shift)
-            if rmse < least:
-                best, least = FactorRecipe(dim, weight), rmse
+            tried = look.squared_errors(stars + weight * shift)
+            if tried.mean() < errors.mean():
+                best, errors = FactorRecipe(dim, weight), tried
+    if not _is_gain(without - errors):
+        best, errors = FactorRecipe(), without
+    least = float(np.sqrt(errors.mean()))
     told = "%d rating factors of weight %g: eval RMSE %.4f, %.4f without"
-    _LOG.info(told, best.dim, best.weight, least, without)
+    _LOG.info(told, best.dim, best.weight, least, float(np.sqrt(without.mean())))
     return best, least
 
 
@@ -102,8 +106,12 @@ def choose_low_pass(
             recipe = dataclasses.replace(likeliest, weight=weight)
             tried[recipe] = ndcgs(recipe)
         likeliest = max(tried, key=lambda recipe: tried[recipe].mean())
-        gains = tried[likeliest] - best_ndcgs
-        needed = gains.std() / np.sqrt(len(gains))
-        if gains.mean() > needed or not (best.dim or may_be_none):
+        is_gain = _is_gain(tried[likeliest] - best_ndcgs)
+        if is_gain or not (best.dim or may_be_none):
             best, best_ndcgs = likeliest, tried[likeliest]
     return best, float(best_ndcgs.mean()), float(without.mean())
+
+
+def _is_gain(gains: np.ndarray) -> bool:
+    """Tells whether paired gains are more, on average, than their standard error: than chance."""
+    return bool(gains.mean() > gains.std() / np.sqrt(len(gains)))

@@ -89,14 +89,14 @@ class EvalSplit:
         queries = model.embed_queries(candidates, users)[places, -block:]
         return (queries * candidates[self.ratings.business_rows, -block:]).sum(axis=1)
 
-    def rmse(self, stars: np.ndarray) -> float:
-        """Returns the root mean squared error of `[num_ratings]` predicted stars, clipped."""
+    def squared_errors(self, stars: np.ndarray) -> np.ndarray:
+        """Returns the `[num_ratings]` squared errors of as many predicted stars, clipped."""
         stars = np.clip(stars, features.MIN_STARS, features.MAX_STARS)
-        return float(np.sqrt(np.mean(np.square(stars - self.ratings.stars))))
+        return np.square(stars - self.ratings.stars)
 
     def rate(self, model: TwoTowerModel) -> tuple[float, dict[str, float]]:
         """Returns minus the RMSE, and the metrics."""
-        rmse = self.rmse(self.predict(model))
+        rmse = float(np.sqrt(self.squared_errors(self.predict(model)).mean()))
         return -rmse, {"rmse": rmse}
 
     def rank(self, model: TwoTowerModel) -> tuple[float, dict[str, float]]:

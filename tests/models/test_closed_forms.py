@@ -20,8 +20,8 @@ class Look:
     def predict(self, model):
         return np.full(4, 3.0, np.float32)
 
-    def rmse(self, stars):
-        return float(np.sqrt(np.mean(np.square(stars - _STARS))))
+    def squared_errors(self, stars):
+        return np.square(stars - _STARS)
 
 
 class Loop:
@@ -64,6 +64,8 @@ class TestFactors:
             # Of equals, the first.
             ({"of_16": _RIGHT, "of_4": _RIGHT}, FactorRecipe(16, 1.0)),
             ({"of_16": -_RIGHT, "of_4": -_RIGHT}, FactorRecipe()),
+            # Right about one rating and a bit wrong about another is no more than chance.
+            ({"of_16": _RIGHT * [1, -0.3, 0, 0]}, FactorRecipe()),
             ({}, FactorRecipe()),
         ],
     )
