@@ -76,14 +76,14 @@ class TestRatings:
         # Each user is embedded once.
         assert model.asked == [[0, 1, 2]]
 
-    def test_rmse_by_hand(self):
-        # Clipped to 5, 1, 3, 3.5 and 4 of 5, 1, 3, 4 and 2: squares 0, 0, 0, 1/4 and 4.
-        found = split_of().rmse(np.array([6.0, 0.0, 3.0, 3.5, 4.0]))
-        assert found == pytest.approx(np.sqrt(4.25 / 5))
+    def test_squared_errors_by_hand(self):
+        # Clipped to 5, 1, 3, 3.5 and 4 of 5, 1, 3, 4 and 2.
+        found = split_of().squared_errors(np.array([6.0, 0.0, 3.0, 3.5, 4.0]))
+        assert found.tolist() == [0.0, 0.0, 0.0, 0.25, 4.0]
 
-    def test_rmse_leaves_the_predictions_as_they_are(self):
+    def test_errors_leave_the_predictions_as_they_are(self):
         stars = np.array([6.0, 0.0, 3.0, 3.5, 4.0])
-        split_of().rmse(stars)
+        split_of().squared_errors(stars)
         assert stars.tolist() == [6.0, 0.0, 3.0, 3.5, 4.0]
 
     def test_the_score_is_the_less_the_larger_the_error(self, model):
