@@ -10,6 +10,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 
 from benchmarks import serving_fuzz, serving_guards, serving_load, serving_model
 from serving.server_process import ServerProcess
@@ -54,23 +55,19 @@ def _model(options: argparse.Namespace, approximate: bool) -> str:
 
 @contextlib.contextmanager
 def _server(*arguments: str):
-    """Starts a server that has the second core to itself; load comes from the first."""
-    everywhere = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(everywhere)})
-    try:
+    """Starts a server that has the last core to itself; load comes from the first."""
+    with contextlib.ExitStack() as stack:
         server = ServerProcess([*arguments, "--grpc-port", "0"], start_seconds=300)
-        with server:
-            os.sched_setaffinity(0, everywhere)
-            yield server
-    finally:
-        os.sched_setaffinity(0, everywhere)
+        with _on_core(max):  # Which the server inherits.
+            stack.enter_context(server)
+        yield server
 
 
 @contextlib.contextmanager
-def _away_from_server():
-    """Keeps this process off the server's core."""
+def _on_core(choose: Callable[[set[int]], int]):
+    """Keeps this process, and what it starts, on one of the cores that it may use."""
     everywhere = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(everywhere)})
+    os.sched_setaffinity(0, {choose(everywhere)})
     try:
         yield
     finally:
@@ -147,7 +144,7 @@ def _swaps(options: argparse.Namespace) -> None:
             with serving_load.logged_load(server, path, 4, 5) as answers:
                 pass
             rate = len(answers) / 5 / 2
-            with concurrent.futures.ThreadPoolExecutor(1) as pool, _away_from_server():
+            with concurrent.futures.ThreadPoolExecutor(1) as pool, _on_core(min):
                 swapping = pool.submit(_swap_all, server, _model(options, approximate=True), base)
                 answers = serving_load.open_load(server, path, rate, 10 + _NUM_SWAPS * 12)
                 swaps, memory = swapping.result()
@@ -212,7 +209,7 @@ def _overload(options: argparse.Namespace) -> None:
             # What takes much longer than at the peak has come too late.
             limit_ms = 3 * statistics.median(answer.ms for answer in answers)
             peak = serving_guards.goodput(answers, options.seconds, limit_ms)
-            with _away_from_server():
+            with _on_core(min):
                 answers = serving_load.open_load(server, url, 3 * peak, options.seconds, turn)
             good = serving_guards.goodput(answers, options.seconds, limit_ms)
             shares.append(good / peak)

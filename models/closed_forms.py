@@ -57,7 +57,7 @@ def choose_factors(
         best, errors = FactorRecipe(), without
     least = float(np.sqrt(errors.mean()))
     told = "%d rating factors of weight %g: eval RMSE %.4f, %.4f without"
-    _LOG.info(told, best.dim, best.weight, least, float(np.sqrt(without.mean())))
+    _LOG.info(told, best.dim, best.weight, least, np.sqrt(without.mean()))
     return best, least
 
 

@@ -21,7 +21,7 @@ DEFAULT_SIGNATURE = "serving_default"
 _MODELS_IN_ROOT = "serving"
 _MODEL_IN_ROOT = os.path.join(_MODELS_IN_ROOT, "t2rec")
 _SAVED_MODEL = "saved_model.pb"
-_VARIABLES = os.path.join("variables", "variables.index")
+_VARIABLES = os.path.join("variables", "variables")
 # Of a graph that is imported while others serve, and the time that these get in between.
 _FUNCTIONS_AT_ONCE = 2
 _PAUSE_SECONDS = 0.001
@@ -77,7 +77,8 @@ def is_saved_model(path: str) -> bool:
     Args:
       path: A folder. One that is still being copied has no index of variables yet.
     """
-    return all(exists(os.path.join(path, file)) for file in (_SAVED_MODEL, _VARIABLES))
+    files = (_SAVED_MODEL, f"{_VARIABLES}.index")
+    return all(exists(os.path.join(path, file)) for file in files)
 
 
 def _versions(folder: str) -> list[str]:
@@ -254,16 +255,16 @@ def _load(session: Any, path: str, graph: Any) -> None:
     from tensorflow.python.saved_model import loader_impl
 
     library = graph.graph_def.library
+    operations = graph.meta_info_def.stripped_op_list
     for start in range(0, len(library.function), _FUNCTIONS_AT_ONCE):
         part = tf.compat.v1.GraphDef(versions=graph.graph_def.versions)
         part.library.function.extend(library.function[start : start + _FUNCTIONS_AT_ONCE])
-        operations = graph.meta_info_def.stripped_op_list
         tf.graph_util.import_graph_def(part, name="", producer_op_list=operations)
         time.sleep(_PAUSE_SECONDS)
     library.ClearField("function")
     saver = tf.compat.v1.train.import_meta_graph(graph)
     if saver is not None:
-        saver.restore(session, os.path.join(path, _VARIABLES.removesuffix(".index")))
+        saver.restore(session, os.path.join(path, _VARIABLES))
     initialize = loader_impl.get_init_op(graph)
     if initialize is not None:
         session.run(initialize, loader_impl.get_asset_tensors(path, graph))

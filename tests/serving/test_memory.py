@@ -32,7 +32,7 @@ for number in range(1, 4):
     before = resident_mb()
     version = ServedVersion("large", number, sys.argv[1])
     assert version.load(8), version.status
-    found = version.model.call("serving_default", {"rows": [0]})
+    version.model.call("serving_default", {"rows": [0]})
     loaded = resident_mb()
     version.drop()
     print(f"{loaded - before:.0f} {resident_mb() - before:.0f}")
