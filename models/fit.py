@@ -34,6 +34,8 @@ _LOG = logging.getLogger("t2rec")
 
 # Of the low-pass coordinates of all users and businesses.
 _MAX_LOW_PASS_BYTES = 2**28
+# Of the users' own vectors; their moments and copies take five times as much again.
+_MAX_USER_BYTES = 2**28
 # In a recipe: whether the run starts from what was learnt before.
 WARM = "warm_start"
 
@@ -118,7 +120,7 @@ class Fit:
     def start(self, recipe: Recipe) -> Callable[[TrainingLoop], None] | None:
         """Returns what sets the variables of a loop to what was learnt before, if that is to be."""
         warm = self.star.warm
-        if warm is None or not recipe[WARM]:
+        if warm is None or not recipe.get(WARM):
             return None
 
         def start(loop: TrainingLoop) -> None:
@@ -154,6 +156,10 @@ class Fit:
         if wanted == AUTO:
             return [dim for dim in LOW_PASS_DIMS if dim <= most]
         return [min(int(wanted), most)] if wanted and most > 0 else []
+
+    def user_vectors_fit(self) -> bool:
+        """Tells whether a vector of each user is small enough, at every dimension that is tried."""
+        return self.star.users.num_rows * MAX_EMBEDDING_DIM * 4 <= _MAX_USER_BYTES
 
     def _low_pass_spectrum(self, user_exponent: float) -> Spectrum:
         # The last few vectors of a decomposition are rough: a narrow one is no cut of a wide one.

@@ -122,6 +122,11 @@ class ModelOptions(Options):
     id_dropout: Share = 0.0
 
     @property
+    def tasks(self) -> list[str]:
+        """The tasks that are on, in the order in which they are trained."""
+        return [task for task in ("rating", "retrieval") if getattr(self.objective, task)]
+
+    @property
     def retrieval_block_dim(self) -> int:
         """Coordinates that the retrieval towers make: the direction and one for popularity."""
         return int(self.embedding_dim) + 1

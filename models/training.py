@@ -3,25 +3,19 @@
 import dataclasses
 import logging
 
-from models import checkpoints, replicas, tables
-from models.bias import choose_shrinkages
+from models import checkpoints, replicas
 from models.checkpoints import Checkpoints
-from models.content import content_coordinates
-from models.fit import Fit, Records, Star
-from models.looks import EvalSplit
+from models.fit import Fit, Records
 from models.options import ModelOptions, TrainingOptions
+from models.preparation import prepare
 from models.rating_training import RatingLoop
-from models.recipes import RATING, RETRIEVAL, leave_out_flat
-from models.ridge import Covariates, choose_penalty
-from models.sizing import Sizes, settle_sizes
+from models.sizing import Sizes
 from models.tables import EntityTable, Interactions
 from models.trials import Choice, Trials, settle
 from models.two_tower import TwoTowerModel
-from models.warm_start import Learnt, WarmStart
+from models.warm_start import Learnt
 
 _LOG = logging.getLogger("t2rec")
-
-_CONTENT_DIM = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,47 +72,29 @@ def train(
       InputError: If a split is empty, a value is not finite, or the loss diverges, whatever is
         tried.
     """
-    tables.check(users, businesses, {"train": train_set, "eval": eval_set})
     key = checkpoints.digest(
         users, businesses, train_set, eval_set, dict(model_options), dict(options), refit, base
     )
     replicas.check_digest(key)
     records = Records((kept or Checkpoints()).within(key), logs)
-    options = options.for_ratings(len(train_set))
-    content, tokens = replicas.agreed(content_coordinates(businesses, _CONTENT_DIM, options.seed))
-    warm = None
-    if base is not None:
-        warm, model_options, options = _warm_start(
-            WarmStart(base, users, businesses, train_set), model_options, options
-        )
-    if warm is not None:
-        content, tokens = warm.align_content(content, tokens)
-    businesses = dataclasses.replace(businesses, content=content, content_tokens=tokens)
-    model_options = leave_out_flat(model_options, users, businesses)
-    shrinkages = choose_shrinkages(train_set, eval_set, users.num_rows, businesses.num_rows)
-    model_options, sizes = settle_sizes(
-        model_options, users, businesses, train_set, shrinkages, options.seed
+    prepared = prepare(
+        users, businesses, train_set, eval_set, model_options, options, records, base
     )
-    penalty = choose_penalty(
-        train_set, eval_set, Covariates.of(users, businesses), shrinkages, options.seed
-    )
-    shrinkages, model_options, penalty = replicas.agreed((shrinkages, model_options, penalty))
-    star = Star(users, businesses, shrinkages, penalty, options, records, warm)
-    look = EvalSplit(users.num_rows, train_set, eval_set, options.eval_users, options.seed)
+    star, look, model_options = prepared.star, prepared.look, prepared.options
     fit, fitted = Fit(star, train_set, model_options), train_set
-    keep_weights = not refit or options.warm_start
-    trials = {task: Trials(task, fit, look, keep_weights) for task in _tasks(model_options)}
+    keep_weights = not refit or star.options.warm_start
+    trials = {task: Trials(task, fit, look, keep_weights) for task in model_options.tasks}
     choices = _choose(trials, fit, refit)
-    settled, settled_training = settle(choices, model_options, options)
+    settled, settled_training = settle(choices, model_options, star.options)
     learnt = None
-    if options.warm_start:
+    if star.options.warm_start:
         learnt = Learnt(
             user_ids=users.ids,
             business_ids=businesses.ids,
             vocabularies=businesses.vocabularies,
             user_rows=train_set.user_rows,
             business_rows=train_set.business_rows,
-            content=businesses.content,
+            content=star.businesses.content,
             taste=fit.taste(settled),
             options={
                 **settled_training.model_dump(mode="json"),
@@ -154,7 +130,15 @@ def train(
         fit.forget_rating_rows()
         if choice.low_pass.dim:
             model.low_pass = fit.low_pass(choice.low_pass)
-    return TrainingResult(model, choices, shrinkages, penalty, fitted, learnt, sizes)
+    return TrainingResult(
+        model,
+        choices,
+        star.shrinkages,
+        star.covariate_penalty,
+        fitted,
+        learnt,
+        prepared.sizes,
+    )
 
 
 def _choose(trials: dict[str, Trials], fit: Fit, refit: bool) -> dict[str, Choice]:
@@ -165,21 +149,3 @@ def _choose(trials: dict[str, Trials], fit: Fit, refit: bool) -> dict[str, Choic
         if refit:
             fit.forget_rating_rows()
     return choices
-
-
-def _warm_start(
-    warm: WarmStart, model_options: ModelOptions, options: TrainingOptions
-) -> tuple[WarmStart | None, ModelOptions, TrainingOptions]:
-    """Decides whether there is one, and settles with it what the options leave open."""
-    filled, filled_training = warm.fill(model_options, options)
-    obstacle = warm.obstacle(filled)
-    if obstacle:
-        _LOG.warning("a cold start, not from the latest blessed model: %s", obstacle)
-        return None, model_options, options
-    _LOG.info("trying a start from the latest blessed model, with its settings where they are open")
-    return warm, filled, filled_training
-
-
-def _tasks(options: ModelOptions) -> list[str]:
-    weights = {RATING: options.objective.rating, RETRIEVAL: options.objective.retrieval}
-    return [task for task, weight in weights.items() if weight]

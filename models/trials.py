@@ -20,7 +20,6 @@ from models.low_pass import LowPassRecipe
 from models.options import AUTO, ModelOptions, TrainingOptions
 from models.rating_training import RatingLoop, distinct_epochs
 from models.recipes import (
-    MAX_EMBEDDING_DIM,
     RATING,
     RETRIEVAL,
     SPACES,
@@ -35,8 +34,6 @@ from models.two_tower import TwoTowerModel
 
 _LOG = logging.getLogger("t2rec")
 
-# Of the users' own vectors in a recipe; their moments and copies take five times as much again.
-_MAX_USER_BYTES = 2**28
 _EPOCHS = "rating_epochs"
 
 
@@ -129,7 +126,8 @@ class Trials:
         Raises:
           InputError: If each of them diverges.
         """
-        star = self._fit.star
+        fit = self._fit
+        star = fit.star
 
         def run(recipe: Recipe, share: float) -> tuple[float, _Outcome]:
             outcome = self._recalled(recipe, share)
@@ -140,7 +138,7 @@ class Trials:
 
         begun = clock()
         # Prepares what all share, lest the first trial seem slow.
-        num_steps = self._prepare(self._space.recipes[0])[1].num_steps
+        num_steps = _prepare(self._task, fit, self._space.recipes[0])[1].num_steps
         seconds = float(star.options.tuning_seconds) - (clock() - begun)
         trials = search(self._space, run, seconds, clock, num_steps)
         best = trials[-1]
@@ -170,7 +168,9 @@ class Trials:
         """Narrows what may be tried to what is open, fits in memory and differs on this data."""
         fit, task = self._fit, self._task
         space = SPACES[task]
-        space = dataclasses.replace(space, recipes=[r for r in space.recipes if self._fits(r)])
+        if not fit.user_vectors_fit():
+            recipes = [recipe for recipe in space.recipes if not recipe.get("user_embedding")]
+            space = dataclasses.replace(space, recipes=recipes)
         space = space.narrowed(fit.options, fit.star.options)
         if task == RATING:
             epochs = distinct_epochs(fit.interactions, space.grids[_EPOCHS], fit.star.options)
@@ -183,15 +183,6 @@ class Trials:
             both = [{**recipe, WARM: warm} for recipe in space.recipes for warm in (True, False)]
             space = dataclasses.replace(space, recipes=both)
         return space
-
-    def _fits(self, recipe: Recipe) -> bool:
-        """Tells whether the vectors of all users, where a recipe has them, are small enough.
-
-        They must be so at every dimension that is tried.
-        """
-        if not recipe.get("user_embedding"):
-            return True
-        return self._fit.star.users.num_rows * MAX_EMBEDDING_DIM * 4 <= _MAX_USER_BYTES
 
     def _recalled(self, recipe: Recipe, share: float) -> _Outcome:
         """Runs a trial, unless an earlier process has finished it."""
@@ -222,34 +213,13 @@ class Trials:
         self, recipe: Recipe, share: float, checkpoint: RunCheckpoint, curves: Curves
     ) -> _Outcome:
         """Trains with one recipe for a share of a whole run."""
-        model, loop, training = self._prepare(recipe)
-        steps = max(1, round(share * loop.num_steps))
-        progress = loop.fit(
-            steps,
-            steps,
-            training.num_evaluations if share == 1.0 else 1,
-            self._look.rate if self._task == RATING else self._look.rank,
-            checkpoint,
-            curves,
-            self._fit.start(recipe),
-        )
-        score = max(one.score for one in progress.looks)
-        factors = FactorRecipe()
-        if isinstance(loop, RatingLoop):
-            factors, rmse = choose_factors(loop, self._look, model)
-            score = max(score, -rmse)
-        outcome = replicas.agreed(_Outcome(score, steps, progress, factors))
+        model, loop = _prepare(self._task, self._fit, recipe)
+        outcome = _train(model, loop, self._fit, self._look, recipe, share, checkpoint, curves)
         if self._is_best(recipe, outcome) and self._keeps_weights:
             self._best_weights = loop.weights_now()
             tensors = {str(place): value for place, value in enumerate(loop.variables())}
             self._fit.star.records.kept.write(f"{self._task}-best", {}, tensors)
         return outcome
-
-    def _prepare(self, recipe: Recipe) -> tuple[TwoTowerModel, TrainingLoop, TrainingOptions]:
-        settled, training = settle({}, self._fit.options, self._fit.star.options)
-        settled, training = apply_recipe(recipe, settled, training)
-        model = self._fit.build(settled, training, self._task)
-        return model, self._fit.loop(self._task, model, settled, training), training
 
     def _is_best(self, recipe: Recipe, outcome: _Outcome) -> bool:
         """Tells whether a run is the best so far, and remembers how good it is."""
@@ -263,7 +233,7 @@ class Trials:
     def _choose_low_pass(self, recipe: Recipe) -> LowPassRecipe:
         """Chooses what stands beside the best trial, as it was at its best look."""
         fit = self._fit
-        model, loop, _ = self._prepare(recipe)
+        model, loop = _prepare(self._task, fit, recipe)
         loop.load(self.best_weights())
         is_open = fit.options.low_pass_dim == AUTO
         dims = fit.low_pass_dims()
@@ -272,6 +242,62 @@ class Trials:
         told = "low-pass block of %d coordinates, weight %g: eval NDCG@%d %.4f, %.4f without"
         _LOG.info(told, chosen.dim, chosen.weight, DEPTH, ndcg, without)
         return replicas.agreed(chosen)
+
+
+@gradients.forgotten()
+def score(task: str, fit: Fit, look: EvalSplit, recipe: Recipe) -> float:
+    """Trains with one recipe, whole, and says how good its best look at the eval split was.
+
+    Args:
+      task: `rating` or `retrieval`.
+      fit: The train split.
+      look: The eval split.
+      recipe: Values of any options; what it leaves open is as in the first of the task's recipes.
+
+    Returns:
+      Minus the RMSE, or the NDCG of lists of `DEPTH`.
+
+    Raises:
+      DivergenceError: If the loss or the weights diverge.
+    """
+    model, loop = _prepare(task, fit, recipe)
+    return _train(model, loop, fit, look, recipe).score
+
+
+def _prepare(task: str, fit: Fit, recipe: Recipe) -> tuple[TwoTowerModel, TrainingLoop]:
+    """Builds the model of a recipe, and the loop of one of its tasks."""
+    settled, training = apply_recipe(recipe, *settle({}, fit.options, fit.star.options))
+    model = fit.build(settled, training, task)
+    return model, fit.loop(task, model, settled, training)
+
+
+def _train(
+    model: TwoTowerModel,
+    loop: TrainingLoop,
+    fit: Fit,
+    look: EvalSplit,
+    recipe: Recipe,
+    share: float = 1.0,
+    checkpoint: RunCheckpoint | None = None,
+    curves: Curves | None = None,
+) -> _Outcome:
+    """Trains for a share of a whole run, which is looked at once if it is less than all."""
+    steps = max(1, round(share * loop.num_steps))
+    progress = loop.fit(
+        steps,
+        steps,
+        fit.star.options.num_evaluations if share == 1.0 else 1,
+        look.rate if loop.task == RATING else look.rank,
+        checkpoint,
+        curves,
+        fit.start(recipe),
+    )
+    best = max(one.score for one in progress.looks)
+    factors = FactorRecipe()
+    if isinstance(loop, RatingLoop):
+        factors, rmse = choose_factors(loop, look, model)
+        best = max(best, -rmse)
+    return replicas.agreed(_Outcome(best, steps, progress, factors))
 
 
 def _name(recipe: Recipe, share: float) -> str:
