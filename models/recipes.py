@@ -186,6 +186,18 @@ def apply_recipe(
     )
 
 
+def write_hyperparameter(value: Any) -> Any:
+    """Writes an option's value as tuners take it: widths as `64-64`."""
+    return "-".join(map(str, value)) if isinstance(value, tuple) else value
+
+
+def read_hyperparameters(values: Mapping[str, Any]) -> Recipe:
+    """Reads values that `write_hyperparameter` wrote, by the names of the options."""
+    widths = values.get("tower_widths")
+    read = {} if widths is None else {"tower_widths": tuple(map(int, widths.split("-")))}
+    return {**values, **read}
+
+
 def in_words(recipe: Recipe, first: Recipe | None = None) -> str:
     """Writes a recipe, or in what it differs from the one that was tried first."""
     parts = [f"{k} {v}" for k, v in recipe.items() if first is None or first.get(k) != v]

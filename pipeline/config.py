@@ -55,6 +55,17 @@ class Index(Options):
     max_queries: Count = 2_000
 
 
+class Tuner(Options):
+    """A search before training for what the options of model and training leave open.
+
+    Attributes:
+      trials: Whole runs of each task that KerasTuner makes; at 0 there is no Tuner, and training
+        finds values itself, by shorter runs.
+    """
+
+    trials: Natural = 0
+
+
 class Baselines(Options):
     """Which baselines are trained, and what one of them may take.
 
@@ -146,6 +157,7 @@ class PipelineConfig(ModelOptions):
       refit: Whether the model that is evaluated and pushed learns from train and eval, once every
         choice is made on eval.
       training: Length and pace of training.
+      tuner: A search before training.
       baselines: What the model is compared with.
       gate: What blesses a model.
       evaluation: How much of the test split is looked at.
@@ -162,6 +174,7 @@ class PipelineConfig(ModelOptions):
     split: SplitOptions = SplitOptions()
     refit: bool = True
     training: TrainingOptions = TrainingOptions()
+    tuner: Tuner = Tuner()
     baselines: Baselines = Baselines()
     gate: GateOptions = GateOptions()
     evaluation: Evaluation = Evaluation()

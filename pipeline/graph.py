@@ -27,6 +27,7 @@ from components.reporter.component import Reporter
 from components.serving_validator.component import ServingValidator
 from components.statistics_gen.component import StatisticsGen
 from components.trainer.component import Trainer
+from components.tuner.component import Tuner
 from components.yelp_example_gen.component import YelpExampleGen
 from models import features, preprocessing
 from pipeline.config import PipelineConfig
@@ -122,14 +123,29 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
         ).with_id("LatestBlessedModel")
         nodes.append(latest)
         base_model = latest.outputs["model"]
+    options = {
+        "model_options": config.model_options.model_dump_json(),
+        "training_options": config.training.model_dump_json(),
+    }
+    hyperparameters = None
+    if config.tuner.trials:
+        tuner = Tuner(
+            interactions=tables["interactions"],
+            **transformed,
+            **options,
+            num_trials=config.tuner.trials,
+            code_digest=digest,
+        )
+        nodes.append(tuner)
+        hyperparameters = tuner.outputs["best_hyperparameters"]
     trainer = Trainer(
         interactions=tables["interactions"],
         **transformed,
         raw_businesses=tables["businesses"],
-        model_options=config.model_options.model_dump_json(),
-        training_options=config.training.model_dump_json(),
+        **options,
         refit=config.refit,
         base_model=base_model,
+        hyperparameters=hyperparameters,
         checkpoint_dir=inputs.checkpoint_dir,
         code_digest=digest,
     )

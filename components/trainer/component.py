@@ -26,6 +26,9 @@ class TrainerSpec(component_spec.ComponentSpec):
         "user_graph": component_spec.ChannelParameter(type=standard_artifacts.TransformGraph),
         "business_graph": component_spec.ChannelParameter(type=standard_artifacts.TransformGraph),
         "base_model": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
+        "hyperparameters": component_spec.ChannelParameter(
+            type=standard_artifacts.HyperParameters, optional=True
+        ),
     }
     OUTPUTS = {
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
@@ -60,6 +63,7 @@ class Trainer(base_component.BaseComponent):
         training_options: str,
         refit: bool,
         base_model: types.Channel | None = None,
+        hyperparameters: types.Channel | None = None,
         checkpoint_dir: str | data_types.RuntimeParameter = "",
         code_digest: str = "",
     ):
@@ -76,6 +80,7 @@ class Trainer(base_component.BaseComponent):
           training_options: `models.options.TrainingOptions` as JSON.
           refit: Whether to train on train + eval in the end.
           base_model: An earlier model to start from; may hold none.
+          hyperparameters: What Tuner found for what the options leave open.
           checkpoint_dir: Folder where a killed training is found again: the same at every run, and
             this pipeline's own, for it is removed when the model is written. "" for none.
           code_digest: A digest of the code; part of the cache key.
@@ -89,6 +94,7 @@ class Trainer(base_component.BaseComponent):
                 user_graph=user_graph,
                 business_graph=business_graph,
                 base_model=base_model,
+                hyperparameters=hyperparameters,
                 model_options=model_options,
                 training_options=training_options,
                 refit=int(refit),

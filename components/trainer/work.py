@@ -12,9 +12,11 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components import entity_tables, examples
+from components.tuner.executor import BEST_HYPERPARAMETERS
 from models import export, features, replicas, training
 from models.checkpoints import Checkpoints
 from models.options import ModelOptions, TrainingOptions
+from models.recipes import Recipe, apply_recipe, read_hyperparameters
 from models.warm_start import Learnt
 
 Artifacts = dict[str, list[types.Artifact]]
@@ -42,7 +44,11 @@ def train_and_export(
     Raises:
       InputError: If the tables do not fit together or the loss diverges.
     """
-    options = TrainingOptions.model_validate_json(exec_properties["training_options"])
+    model_options, options = apply_recipe(
+        _read_hyperparameters(input_dict.get("hyperparameters")),
+        ModelOptions.model_validate_json(exec_properties["model_options"]),
+        TrainingOptions.model_validate_json(exec_properties["training_options"]),
+    )
     # Before anything else that TensorFlow does: see `create_strategy`.
     strategy = replicas.create_strategy(options.distribute)
     users = entity_tables.read_users(input_dict["users"], input_dict["user_graph"])
@@ -61,7 +67,7 @@ def train_and_export(
             businesses,
             star.read(features.TRAIN),
             star.read(features.EVAL),
-            ModelOptions.model_validate_json(exec_properties["model_options"]),
+            model_options,
             options,
             refit=bool(exec_properties["refit"]),
             # Other code would not go on from the same place.
@@ -104,6 +110,14 @@ def train_and_export(
         os.path.join(model_run.uri, "history.json"), json.dumps(history, indent=2)
     )
     kept.clear()
+
+
+def _read_hyperparameters(hyperparameters: list[types.Artifact] | None) -> Recipe:
+    """Reads what Tuner found, if there is one: nothing that the options tell."""
+    if not hyperparameters:
+        return {}
+    path = os.path.join(artifact_utils.get_single_uri(hyperparameters), BEST_HYPERPARAMETERS)
+    return read_hyperparameters(json.loads(io_utils.read_string_file(path))["values"])
 
 
 def _read_base(base_model: list[types.Artifact] | None) -> Learnt | None:

@@ -28,6 +28,7 @@ SETTINGS = [
     "training.retrieval_epochs=4",
     "training.min_steps=50",
     "training.num_evaluations=2",
+    "tuner.trials=2",
     "baselines.rating=[global_mean, bias]",
     "baselines.retrieval=[popularity]",
     "baselines.tuning_seconds=0",

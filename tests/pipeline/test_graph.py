@@ -21,3 +21,16 @@ def test_users_are_scored_after_the_push_if_wanted():
         "users_fingerprint": "of users",
         "code_digest": "of code",
     }
+
+
+def test_what_a_tuner_finds_is_trained_with_if_it_is_wanted():
+    nodes = _nodes()
+    assert "Tuner" not in nodes
+    assert "hyperparameters" not in nodes["Trainer"].inputs
+    nodes = _nodes("tuner.trials=9", "temperature=0.2")
+    assert list(nodes).index("Tuner") < list(nodes).index("Trainer")
+    assert nodes["Trainer"].inputs["hyperparameters"].producer_component_id == "Tuner"
+    tuner, trainer = nodes["Tuner"].exec_properties, nodes["Trainer"].exec_properties
+    assert tuner["num_trials"] == 9
+    for options in ("model_options", "training_options"):
+        assert tuner[options] == trainer[options]

@@ -1,0 +1,1 @@
+"""Tuner: searches for hyperparameters with KerasTuner."""
