@@ -128,7 +128,6 @@ def rating_columns(
 def sum_ratings(
     interactions: Interactions,
     bias: BiasModel,
-    weights: np.ndarray | None = None,
     taste: Taste | None = None,
 ) -> RatingSums:
     """Sums the ratings of each user and business.
@@ -136,19 +135,17 @@ def sum_ratings(
     Args:
       interactions: Training ratings.
       bias: Bias model fitted on the same ratings.
-      weights: Optional `[num_interactions]` array; 0 leaves an interaction out.
       taste: Taste coordinates of both sides; none by default.
     """
     taste = taste or Taste.none(len(bias.user_bias), len(bias.business_bias))
-    if weights is None:  # They are in the order that was given.
-        interactions = interactions.by_user()
+    interactions = interactions.by_user()
     users, businesses = interactions.user_rows, interactions.business_rows
     centred = interactions.stars - bias.mean_stars
     ages_years = interactions.ages_years()
 
     def side(rows, residual, others, coordinates, num_rows) -> np.ndarray:
         ratings = (interactions.stars, residual, ages_years)
-        return sum_side(rows, *ratings, others, coordinates, num_rows, weights)
+        return sum_side(rows, *ratings, others, coordinates, num_rows)
 
     return RatingSums(
         users=side(
@@ -178,7 +175,6 @@ def sum_side(
     others: np.ndarray,
     coordinates: np.ndarray,
     num_rows: int,
-    weights: np.ndarray | None = None,
 ) -> np.ndarray:
     """Sums the ratings of each user, or of each business.
 
@@ -190,16 +186,14 @@ def sum_side(
       others: `[num_ratings]` integer array: rows of the other side.
       coordinates: `[num_others, taste_dim]` float32 array of the other side.
       num_rows: Users, or businesses.
-      weights: Optional `[num_ratings]` array; 0 leaves a rating out.
 
     Returns:
       `[num_rows, NUM_SUMS + 2 * taste_dim]` float32 array.
     """
-    weights = np.ones(len(rows)) if weights is None else weights
     num_others, taste_dim = coordinates.shape
     sums = np.empty([num_rows, NUM_SUMS + 2 * taste_dim], np.float32)
     for place, column in enumerate(rating_columns(stars, residual, ages_years)):
-        sums[:, place] = np.bincount(rows, column * weights, num_rows)
+        sums[:, place] = np.bincount(rows, column, num_rows)
     if not taste_dim:
         return sums
     # Ratings in the order of the other side are laid out as they are, and turned: no sorting.
@@ -209,7 +203,7 @@ def sum_side(
     order = slice(None) if is_ascending(outer) else np.argsort(outer, kind="stable")
     splits = np.concatenate([[0], np.cumsum(np.bincount(outer, minlength=shape[0]))])
     along = np.split(sums[:, NUM_SUMS:], 2, axis=1)
-    for values, place in zip((weights, weights * residual), along, strict=True):
+    for values, place in zip((np.ones(len(rows)), residual), along, strict=True):
         data = (values[order].astype(np.float32), inner[order], splits)
         matrix = scipy.sparse.csr_matrix(data, shape=shape)
         place[:] = (matrix.T if turned else matrix) @ coordinates

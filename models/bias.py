@@ -94,7 +94,6 @@ def fit_bias(
     num_businesses: int,
     user_shrinkage: float,
     business_shrinkage: float,
-    weights: np.ndarray | None = None,
     num_sweeps: int = 10,
     priors: Priors | None = None,
 ) -> BiasModel:
@@ -106,30 +105,26 @@ def fit_bias(
       num_businesses: Rows of the businesses table.
       user_shrinkage: Pseudo-count of a user's bias, over 0.
       business_shrinkage: Pseudo-count of a business's bias, over 0.
-      weights: Optional `[num_interactions]` array; 0 leaves an interaction out.
       num_sweeps: Alternations; ten bring the biases to within .001 stars.
       priors: What the biases are pulled to; 0 by default.
     """
     users, businesses = interactions.user_rows, interactions.business_rows
-    mean = float(np.average(interactions.stars, weights=weights))
+    mean = float(np.average(interactions.stars))
     priors = priors or Priors.none(num_users, num_businesses)
     centred = interactions.stars.astype(np.float64) - mean
     centred -= priors.users[users] + priors.businesses[businesses]
 
-    def total(rows: np.ndarray, values: np.ndarray, num_rows: int) -> np.ndarray:
-        return np.bincount(rows, values if weights is None else weights * values, num_rows)
-
     # What remains of a side's totals without the other side's biases: fewer passes over the ratings
     # than to take the biases off each of them.
-    user_total = total(users, centred, num_users)
-    business_total = total(businesses, centred, num_businesses)
-    user_norm = np.bincount(users, weights, num_users) + user_shrinkage
-    business_norm = np.bincount(businesses, weights, num_businesses) + business_shrinkage
+    user_total = np.bincount(users, centred, num_users)
+    business_total = np.bincount(businesses, centred, num_businesses)
+    user_norm = np.bincount(users, minlength=num_users) + user_shrinkage
+    business_norm = np.bincount(businesses, minlength=num_businesses) + business_shrinkage
     user_bias, business_bias = np.zeros(num_users), np.zeros(num_businesses)
     for _ in range(num_sweeps):
-        of_users = total(businesses, user_bias[users], num_businesses)
+        of_users = np.bincount(businesses, user_bias[users], num_businesses)
         business_bias = (business_total - of_users) / business_norm
-        of_businesses = total(users, business_bias[businesses], num_users)
+        of_businesses = np.bincount(users, business_bias[businesses], num_users)
         user_bias = (user_total - of_businesses) / user_norm
     return BiasModel(
         mean,

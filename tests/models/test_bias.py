@@ -70,15 +70,6 @@ def test_entities_without_ratings_have_no_bias():
     assert model.rate(np.array([3]), np.array([2])) == pytest.approx(model.mean_stars)
 
 
-def test_weight_zero_leaves_a_rating_out():
-    with_outlier = _ratings(*_THREE, (1, 1, 1.0))
-    weighted = fit_bias(with_outlier, 2, 2, 2.0, 3.0, weights=np.array([1, 1, 1, 0]))
-    without = fit_bias(_ratings(*_THREE), 2, 2, 2.0, 3.0)
-    assert weighted.mean_stars == pytest.approx(without.mean_stars)
-    np.testing.assert_allclose(weighted.user_bias, without.user_bias)
-    np.testing.assert_allclose(weighted.business_bias, without.business_bias)
-
-
 def test_predictions_stay_within_the_range_of_stars():
     model = BiasModel(
         3.0, np.array([0.25, 3.0, -3.0]), np.array([0.5]), 1.0, 1.0, Priors.none(3, 1)
