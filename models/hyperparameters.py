@@ -87,8 +87,9 @@ def search(
       num_trials: Whole runs of each task; the first are `models.recipes`' own.
 
     Returns:
-      The best values, by name of the option, and all trials that did not diverge, the best first:
-      `task`, `score` (minus the RMSE in stars, or the NDCG@50) and the values.
+      The best values, by name of the option, none of a task that has nothing to search for; and
+      all trials that did not diverge, the best first: `task`, `score` (minus the RMSE in stars, or
+      the NDCG@50) and the values.
 
     Raises:
       InputError: If a split is empty, a value is not finite, or all trials diverge.
@@ -98,8 +99,8 @@ def search(
     best, told = keras_tuner.HyperParameters(), []
     for task in model_options.tasks:
         space = _declare(task, fit, model_options)
-        if not space.space:
-            _LOG.info("%s: the options leave nothing open", task)
+        if not space.space or (task == RATING and train_set.rated_alike):
+            _LOG.info("%s: nothing to search for", task)
             continue
         with tempfile.TemporaryDirectory(prefix="keras-tuner-") as folder:
             oracle = _Oracle(

@@ -1,6 +1,8 @@
+import dataclasses
 import json
 
 import keras_tuner
+import numpy as np
 import pytest
 
 from models import hyperparameters
@@ -89,6 +91,17 @@ def test_a_task_without_anything_open_takes_no_trial(planted):
 def test_a_task_that_is_off_takes_no_trial(planted):
     told = _MODEL.model_copy(update={"objective": Objective(rating=0.0)})
     assert {trial["task"] for trial in _search(planted, 1, told)[1]} == {"retrieval"}
+
+
+def test_stars_that_are_all_the_same_take_no_trial(planted):
+    alike = planted.train[:600]
+    alike = dataclasses.replace(alike, stars=np.full_like(alike.stars, 5.0))
+    told = _MODEL.model_copy(update={"objective": Objective(retrieval=0.0)})
+    best, trials = hyperparameters.search(
+        planted.users, planted.businesses, alike, planted.eval[:100], told, _OPTIONS, 1
+    )
+    assert not best.values
+    assert not trials
 
 
 def test_trials_that_all_diverge_are_an_error(planted):
