@@ -13,6 +13,7 @@ from benchmarks import (
     sizes,
     synth,
     training,
+    trunks,
     validation,
 )
 
@@ -27,6 +28,7 @@ BENCHMARKS = {
     "sizes": sizes.main,
     "synth": lambda _: synth.main(),
     "training": training.main,
+    "trunks": trunks.main,
     "validation": validation.main,
 }
 

@@ -7,7 +7,7 @@ import statistics
 import sys
 import tempfile
 
-from benchmarks import processes
+from benchmarks import processes, roots
 
 _PROGRAM = "benchmarks.sizes_program"
 _AUTO = "auto"
@@ -20,26 +20,14 @@ def main(arguments: list[str] | None = None) -> None:
       arguments: Command line; see `--help`.
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks sizes", description=__doc__)
-    parser.add_argument("--data", help="Yelp files; generated if left out")
-    parser.add_argument("--reviews", type=int, default=100_000, help="how many to generate")
+    roots.add_arguments(parser)
     parser.add_argument("--seeds", type=int, default=3, help="runs of each size")
-    parser.add_argument("--root", help="where the ingested data is, or goes")
     options = parser.parse_args(arguments or [])
-    with tempfile.TemporaryDirectory(prefix="sizes-") as directory:
-        root = options.root or os.path.join(directory, "root")
-        if not os.path.isdir(root):
-            data = options.data or _generate(os.path.join(directory, "data"), options.reviews)
-            processes.run("benchmarks.ingest_pipeline", data, root, "split.method=random")
+    with roots.ingested(options) as root, tempfile.TemporaryDirectory() as directory:
         report = os.path.join(directory, "report.json")
         processes.run(_PROGRAM, root, options.seeds, report)
         with open(report, encoding="utf-8") as file:
             _print(json.load(file))
-
-
-def _generate(directory: str, num_reviews: int) -> str:
-    arguments = ("synth", "--out", directory, "--reviews", num_reviews)
-    processes.run("pipeline.cli", *arguments)
-    return directory
 
 
 def _print(runs: list[dict]) -> None:
