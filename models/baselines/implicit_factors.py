@@ -1,7 +1,7 @@
 """Factorisations of who visited what: alternating least squares, and pairwise ranking."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import threadpoolctl
@@ -130,7 +130,7 @@ def _fit(model, interactions: Interactions, num_users: int, num_businesses: int)
 
 def _baseline(
     fit_with: Callable[[Interactions, int, int, _Options, int], FactorModel],
-    choices: tuple[_Options, ...],
+    choices: Callable[[BaselineData], Sequence[_Options]],
     cost: Callable[[BaselineData], Cost],
 ) -> Baseline:
     def fit(data: BaselineData) -> Fitted[WithPopularity]:
@@ -143,7 +143,9 @@ def _baseline(
         # The library brings threads of its own, which those of BLAS would only disturb.
         with threadpoolctl.threadpool_limits(1, "blas"):
             chosen = choose(
-                choices, lambda options: missed(fit_on(data.train, options)), data.tuning_seconds
+                choices(data),
+                lambda options: missed(fit_on(data.train, options)),
+                data.tuning_seconds,
             )
             return Fitted(fit_on(data.fitted, chosen.value), chosen.loss)
 
@@ -159,17 +161,24 @@ def _als_cost(data: BaselineData) -> Cost:
     return Cost(num_bytes=8.0 * factors * rows + 24 * len(data.fitted), seconds=sweeps * sweep)
 
 
+def _bpr_choices(data: BaselineData) -> Sequence[BprOptions]:
+    """Orders what is tried: the likeliest first, unless it alone would take longer than all may."""
+    if _bpr_seconds(BPR_OPTIONS[0], data) <= data.tuning_seconds:
+        return BPR_OPTIONS
+    return sorted(BPR_OPTIONS, key=lambda options: _bpr_seconds(options, data))
+
+
+def _bpr_seconds(options: BprOptions, data: BaselineData) -> float:
+    of_visit = _BPR_SECONDS_PER_VISIT + _BPR_SECONDS_PER_FACTOR * options.num_factors
+    return options.num_epochs * len(data.fitted) * of_visit
+
+
 def _bpr_cost(data: BaselineData) -> Cost:
-    seconds = max(
-        options.num_epochs
-        * len(data.fitted)
-        * (_BPR_SECONDS_PER_VISIT + _BPR_SECONDS_PER_FACTOR * options.num_factors)
-        for options in BPR_OPTIONS
-    )
     factors = max(options.num_factors for options in BPR_OPTIONS) + 1
     rows = data.num_users + data.num_businesses
+    seconds = max(_bpr_seconds(options, data) for options in BPR_OPTIONS)
     return Cost(num_bytes=8.0 * factors * rows + 24 * len(data.fitted), seconds=seconds)
 
 
-ALS = _baseline(fit_als, ALS_OPTIONS, _als_cost)
-BPR = _baseline(fit_bpr, BPR_OPTIONS, _bpr_cost)
+ALS = _baseline(fit_als, lambda _: ALS_OPTIONS, _als_cost)
+BPR = _baseline(fit_bpr, _bpr_choices, _bpr_cost)

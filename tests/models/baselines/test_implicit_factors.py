@@ -2,7 +2,8 @@ import dataclasses
 
 import numpy as np
 
-from models.baselines.implicit_factors import ALS, BPR, BprOptions, fit_bpr
+from models.baselines import implicit_factors
+from models.baselines.implicit_factors import ALS, BPR, BPR_OPTIONS, BprOptions, fit_bpr
 
 
 def test_als_finds_what_is_missing_in_a_clique(cliques, finds_what_is_missing):
@@ -13,6 +14,23 @@ def test_bpr_tells_cliques_apart(cliques):
     users = np.arange(60)
     lists = BPR.fit(cliques).model.recommend(users, 1, cliques.fitted.histories(60))
     np.testing.assert_array_equal(lists[:, 0] // 30, users // 30)
+
+
+def test_bpr_begins_with_what_is_cheap_where_the_likeliest_takes_too_long(cliques, monkeypatch):
+    tried = []
+
+    def fit(interactions, num_users, num_businesses, options, seed):
+        tried.append(options)
+        cheap = BprOptions(2, 0.05, 0.01, 1)
+        return fit_bpr(interactions, num_users, num_businesses, cheap, seed)
+
+    bpr = implicit_factors._baseline(fit, implicit_factors._bpr_choices, BPR.cost)
+    bpr.fit(dataclasses.replace(cliques, tuning_seconds=60.0))
+    assert tried[:3] == list(BPR_OPTIONS)
+    tried.clear()
+    bpr.fit(dataclasses.replace(cliques, tuning_seconds=0.0))
+    cheapest = min(BPR_OPTIONS, key=lambda options: options.num_epochs)
+    assert tried == [cheapest, cheapest]
 
 
 def test_another_seed_gives_other_embeddings(cliques):
