@@ -96,14 +96,15 @@ end
             [*command, f"http://{server.rest_address}"], capture_output=True, text=True, check=True
         )
         used = cpu_seconds(server) - before
-    total, taken = re.search(r"(\d+) requests in ([\d.]+)s", done.stdout).groups()
+    # wrk writes a minute and more as 1.50m.
+    total, taken, unit = re.search(r"(\d+) requests in ([\d.]+)([smh])", done.stdout).groups()
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", done.stdout)
     sockets = re.search(r"connect (\d+), read (\d+), write (\d+), timeout (\d+)", done.stdout)
     refused = (int(bad[1]) if bad else 0) + sum(map(int, sockets.groups() if sockets else ()))
     return Load(
         answered=int(total) - (int(bad[1]) if bad else 0),
         refused=refused,
-        seconds=float(taken),
+        seconds=float(taken) * {"s": 1, "m": 60, "h": 3_600}[unit],
         p50_ms=_milliseconds(re.search(r"50%\s+([\d.]+)(us|ms|s)", done.stdout)),
         p99_ms=_milliseconds(re.search(r"99%\s+([\d.]+)(us|ms|s)", done.stdout)),
         server_cpu_us=used / int(total) * 1e6,
