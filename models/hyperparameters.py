@@ -7,7 +7,7 @@ Here each is a whole run, and a Gaussian process of the scores so far says where
 import dataclasses
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras_tuner
@@ -129,9 +129,8 @@ def search(
         values = trials[0].hyperparameters.values
         best.merge(space)
         best.values.update(values)
-        _LOG.info(
-            "%s: best of %d trials, score %.4f: %s", task, num_trials, trials[0].score, values
-        )
+        told_best = "%s: best of %d trials, score %.4f: %s"
+        _LOG.info(told_best, task, len(trials), trials[0].score, _in_words(values))
     return best, told
 
 
@@ -197,5 +196,12 @@ class _Tuner(keras_tuner.engine.base_tuner.BaseTuner):
             found = score(self._task, self._fit, self._look, read_hyperparameters(values))
         except DivergenceError as error:
             raise keras_tuner.errors.FailedTrialError(str(error)) from error
-        _LOG.info("%s: tried %s: score %.4f", self._task, values, found)
+        _LOG.info("%s: tried %s: score %.4f", self._task, _in_words(values), found)
         return {_OBJECTIVE: found}
+
+
+def _in_words(values: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in values.items()
+    )
