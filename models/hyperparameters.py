@@ -152,6 +152,8 @@ def _declare(task: str, fit: Fit, options: ModelOptions) -> keras_tuner.HyperPar
         if isinstance(where, _Range):
             low, high, sampling = dataclasses.astuple(where)
             space.Float(name, low, high, sampling=sampling, default=defaults[name])
+        elif isinstance(defaults[name], bool):
+            space.Boolean(name, default=defaults[name])
         else:
             default = write_hyperparameter(defaults[name])
             values = [*map(write_hyperparameter, where), default]

@@ -40,6 +40,12 @@ def _search(planted, num_trials, model_options=_MODEL, options=_OPTIONS):
     )
 
 
+def test_a_switch_stays_one_whoever_proposes_it(planted):
+    told = _MODEL.model_copy(update={"objective": Objective(rating=0.0), "user_embedding": "auto"})
+    _, trials = _search(planted, 6, told)
+    assert {type(trial["user_embedding"]) for trial in trials} == {bool}
+
+
 def test_what_is_open_of_both_tasks_is_found_on_eval(planted):
     best, trials = _search(planted, 3)
     assert set(best.values) == {
