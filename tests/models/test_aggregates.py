@@ -88,24 +88,22 @@ class TestSumRatings:
         ratings, rng = _random_ratings(), np.random.default_rng(3)
         bias = fit_bias(ratings, 6, 5, *_SHRINKAGES)
         users, businesses = (rng.normal(size=(rows, 3)).astype("f4") for rows in (6, 5))
-        expected = sum_ratings(ratings, bias, Taste(users, businesses, np.zeros([0, 1])))
+        taste = Taste(users, businesses, np.zeros([0, 1]))
+        expected = sum_ratings(ratings, bias, taste)
         ordered = ratings[np.argsort(getattr(ratings, order), kind="stable")]
-        of_users, of_businesses = ordered.user_rows, ordered.business_rows
-        sides = (
-            (
-                of_users,
-                bias.business_bias[of_businesses],
-                of_businesses,
-                businesses,
-                expected.users,
-            ),
-            (of_businesses, bias.user_bias[of_users], of_users, users, expected.businesses),
-        )
-        for rows, taken_off, others, coordinates, sums in sides:
-            residual = ordered.stars - bias.mean_stars - taken_off
+        found = sum_ratings(ordered, bias, taste)
+        np.testing.assert_allclose(found.users, expected.users, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(found.businesses, expected.businesses, rtol=1e-5, atol=1e-5)
+        # Which sorts them; these take the order that they get.
+        visitors, visited = ordered.user_rows, ordered.business_rows
+        for rows, others, taken_off, coordinates, sums in (
+            (visitors, visited, bias.business_bias, businesses, expected.users),
+            (visited, visitors, bias.user_bias, users, expected.businesses),
+        ):
+            residual = ordered.stars - bias.mean_stars - taken_off[others]
             columns = (ordered.stars, residual, ordered.ages_years())
-            found = sum_side(rows, *columns, others, coordinates, len(sums))
-            np.testing.assert_allclose(found, sums, rtol=1e-5, atol=1e-5)
+            side = sum_side(rows, *columns, others, coordinates, len(sums))
+            np.testing.assert_allclose(side, sums, rtol=1e-5, atol=1e-5)
 
 
 class TestAggregateFeatures:

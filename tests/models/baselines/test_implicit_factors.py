@@ -16,7 +16,7 @@ def test_bpr_tells_cliques_apart(cliques):
     np.testing.assert_array_equal(lists[:, 0] // 30, users // 30)
 
 
-def test_bpr_begins_with_what_is_cheap_where_the_likeliest_takes_too_long(cliques, monkeypatch):
+def test_bpr_begins_with_what_is_cheap_where_the_likeliest_takes_too_long(cliques):
     tried = []
 
     def fit(interactions, num_users, num_businesses, options, seed):
