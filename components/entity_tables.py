@@ -13,6 +13,21 @@ from models import features, preprocessing, tables
 _BAGS = (preprocessing.CATEGORIES, preprocessing.ATTRIBUTES, preprocessing.REVIEW_TERMS)
 
 
+def read_both(
+    inputs: dict[str, list[types.Artifact]],
+) -> tuple[tables.EntityTable, tables.EntityTable]:
+    """Reads all users and all businesses.
+
+    Args:
+      inputs: Among a component's, `users` and `businesses`, transformed, with `user_graph` and
+        `business_graph`.
+    """
+    return (
+        read_users(inputs["users"], inputs["user_graph"]),
+        read_businesses(inputs["businesses"], inputs["business_graph"]),
+    )
+
+
 def read_users(
     transformed: list[types.Artifact], graph: list[types.Artifact]
 ) -> tables.EntityTable:

@@ -53,14 +53,13 @@ class Executor(base_executor.BaseExecutor):
         star = examples.StarSchema(
             input_dict["interactions"], input_dict["users"], input_dict["businesses"]
         )
+        users, businesses = entity_tables.read_both(input_dict)
         data = BaselineData(
             fitted=star.read_fitted(bool(exec_properties["refit"])),
             train=star.read(features.TRAIN),
             held_out=star.read(features.EVAL),
-            users=entity_tables.read_users(input_dict["users"], input_dict["user_graph"]),
-            businesses=entity_tables.read_businesses(
-                input_dict["businesses"], input_dict["business_graph"]
-            ),
+            users=users,
+            businesses=businesses,
             seed=exec_properties["seed"],
             tuning_seconds=options["tuning_seconds"],
         )

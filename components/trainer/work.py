@@ -51,10 +51,7 @@ def train_and_export(
     )
     # Before anything else that TensorFlow does: see `create_strategy`.
     strategy = replicas.create_strategy(options.distribute)
-    users = entity_tables.read_users(input_dict["users"], input_dict["user_graph"])
-    businesses = entity_tables.read_businesses(
-        input_dict["businesses"], input_dict["business_graph"]
-    )
+    users, businesses = entity_tables.read_both(input_dict)
     star = examples.StarSchema(
         input_dict["interactions"], input_dict["users"], input_dict["raw_businesses"]
     )

@@ -17,16 +17,14 @@ from models.options import ModelOptions, TrainingOptions
 BEST_HYPERPARAMETERS = "best_hyperparameters.txt"
 _TUNER_RESULTS = "tuner_results.json"
 
-Artifacts = dict[str, list[types.Artifact]]
-
 
 class Executor(base_executor.BaseExecutor):
     """Tries values on the eval split."""
 
     def Do(  # noqa: N802 (TFX's name)
         self,
-        input_dict: Artifacts,
-        output_dict: Artifacts,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
         """Searches, see `models.hyperparameters`.
@@ -47,8 +45,7 @@ class Executor(base_executor.BaseExecutor):
             input_dict["interactions"], input_dict["users"], input_dict["businesses"]
         )
         best, trials = hyperparameters.search(
-            entity_tables.read_users(input_dict["users"], input_dict["user_graph"]),
-            entity_tables.read_businesses(input_dict["businesses"], input_dict["business_graph"]),
+            *entity_tables.read_both(input_dict),
             star.read(features.TRAIN),
             star.read(features.EVAL),
             ModelOptions.model_validate_json(exec_properties["model_options"]),

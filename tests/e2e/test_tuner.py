@@ -4,11 +4,11 @@ import json
 
 import keras_tuner
 import pytest
-from tfx.types import artifact_utils, standard_artifacts
+from tfx.types import standard_artifacts
 
+from benchmarks import ingested
 from components.trainer import work
 from components.tuner.executor import Executor
-from models import features
 from models.options import ModelOptions, TrainingOptions
 
 _MODEL = ModelOptions(temperature=0.2, factor_dim=0, low_pass_dim=0)
@@ -24,38 +24,14 @@ _TRAINING = TrainingOptions(
 )
 
 
-def _artifact(kind, folder, splits=()):
+def _artifact(kind, folder):
     artifact = kind()
     artifact.uri = str(folder)
-    if splits:
-        artifact.split_names = artifact_utils.encode_split_names(list(splits))
     return [artifact]
 
 
-def _inputs(root) -> dict:
-    """Finds the newest tables of a run."""
-
-    def newest(node, key):
-        return max((root / "artifacts" / node / key).iterdir(), key=lambda one: int(one.name))
-
-    examples, graph = standard_artifacts.Examples, standard_artifacts.TransformGraph
-    inputs = {
-        "interactions": _artifact(
-            examples, newest("YelpExampleGen", "interactions"), features.INTERACTION_SPLITS
-        ),
-        "raw_businesses": _artifact(
-            examples, newest("YelpExampleGen", "businesses"), [features.ALL]
-        ),
-    }
-    for table, side in (("users", "user"), ("businesses", "business")):
-        node = f"Transform.{table}"
-        inputs[table] = _artifact(examples, newest(node, "transformed_examples"), [features.ALL])
-        inputs[f"{side}_graph"] = _artifact(graph, newest(node, "transform_graph"))
-    return inputs
-
-
 def test_training_takes_what_tuner_wrote(run, tmp_path, monkeypatch):
-    inputs = _inputs(run.root)
+    inputs = ingested.inputs(run.root)
     outputs = {
         "best_hyperparameters": _artifact(standard_artifacts.HyperParameters, tmp_path / "best"),
         "tuner_results": _artifact(standard_artifacts.TunerResults, tmp_path / "results"),
