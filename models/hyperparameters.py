@@ -7,7 +7,7 @@ Here each is a whole run, and a Gaussian process of the scores so far says where
 import dataclasses
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras_tuner
@@ -21,6 +21,7 @@ from models.recipes import (
     RATING,
     RETRIEVAL,
     SPACES,
+    in_words,
     read_hyperparameters,
     write_hyperparameter,
 )
@@ -130,7 +131,7 @@ def search(
         best.merge(space)
         best.values.update(values)
         told_best = "%s: best of %d trials, score %.4f: %s"
-        _LOG.info(told_best, task, len(trials), trials[0].score, _in_words(values))
+        _LOG.info(told_best, task, len(trials), trials[0].score, in_words(values))
     return best, told
 
 
@@ -198,12 +199,5 @@ class _Tuner(keras_tuner.engine.base_tuner.BaseTuner):
             found = score(self._task, self._fit, self._look, read_hyperparameters(values))
         except DivergenceError as error:
             raise keras_tuner.errors.FailedTrialError(str(error)) from error
-        _LOG.info("%s: tried %s: score %.4f", self._task, _in_words(values), found)
+        _LOG.info("%s: tried %s: score %.4f", self._task, in_words(values), found)
         return {_OBJECTIVE: found}
-
-
-def _in_words(values: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in values.items()
-    )

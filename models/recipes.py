@@ -200,7 +200,11 @@ def read_hyperparameters(values: Mapping[str, Any]) -> Recipe:
 
 def in_words(recipe: Recipe, first: Recipe | None = None) -> str:
     """Writes a recipe, or in what it differs from the one that was tried first."""
-    parts = [f"{k} {v}" for k, v in recipe.items() if first is None or first.get(k) != v]
+    parts = [
+        f"{name} {float(f'{value:.3g}') if isinstance(value, float) else value}"
+        for name, value in recipe.items()
+        if first is None or first.get(name) != value
+    ]
     if parts:
         return ", ".join(parts)
     return "the first recipe again" if first else "what the options say"

@@ -30,7 +30,6 @@ from models.recipes import (
 )
 from models.training_loop import DivergenceError, Progress, TrainingLoop
 from models.tuning import Trial, search
-from models.two_tower import TwoTowerModel
 
 _LOG = logging.getLogger("t2rec")
 
@@ -126,8 +125,7 @@ class Trials:
         Raises:
           InputError: If each of them diverges.
         """
-        fit = self._fit
-        star = fit.star
+        star = self._fit.star
 
         def run(recipe: Recipe, share: float) -> tuple[float, _Outcome]:
             outcome = self._recalled(recipe, share)
@@ -138,7 +136,7 @@ class Trials:
 
         begun = clock()
         # Prepares what all share, lest the first trial seem slow.
-        num_steps = _prepare(self._task, fit, self._space.recipes[0])[1].num_steps
+        num_steps = _make_loop(self._task, self._fit, self._space.recipes[0]).num_steps
         seconds = float(star.options.tuning_seconds) - (clock() - begun)
         trials = search(self._space, run, seconds, clock, num_steps)
         best = trials[-1]
@@ -213,8 +211,8 @@ class Trials:
         self, recipe: Recipe, share: float, checkpoint: RunCheckpoint, curves: Curves
     ) -> _Outcome:
         """Trains with one recipe for a share of a whole run."""
-        model, loop = _prepare(self._task, self._fit, recipe)
-        outcome = _train(model, loop, self._fit, self._look, recipe, share, checkpoint, curves)
+        loop = _make_loop(self._task, self._fit, recipe)
+        outcome = _train(loop, self._fit, self._look, recipe, share, checkpoint, curves)
         if self._is_best(recipe, outcome) and self._keeps_weights:
             self._best_weights = loop.weights_now()
             tensors = {str(place): value for place, value in enumerate(loop.variables())}
@@ -233,12 +231,12 @@ class Trials:
     def _choose_low_pass(self, recipe: Recipe) -> LowPassRecipe:
         """Chooses what stands beside the best trial, as it was at its best look."""
         fit = self._fit
-        model, loop = _prepare(self._task, fit, recipe)
+        loop = _make_loop(self._task, fit, recipe)
         loop.load(self.best_weights())
         is_open = fit.options.low_pass_dim == AUTO
         dims = fit.low_pass_dims()
         spectra = fit.low_pass_spectra()
-        chosen, ndcg, without = choose_low_pass(spectra, self._look, model, dims, is_open)
+        chosen, ndcg, without = choose_low_pass(spectra, self._look, loop.model, dims, is_open)
         told = "low-pass block of %d coordinates, weight %g: eval NDCG@%d %.4f, %.4f without"
         _LOG.info(told, chosen.dim, chosen.weight, DEPTH, ndcg, without)
         return replicas.agreed(chosen)
@@ -260,19 +258,17 @@ def score(task: str, fit: Fit, look: EvalSplit, recipe: Recipe) -> float:
     Raises:
       DivergenceError: If the loss or the weights diverge.
     """
-    model, loop = _prepare(task, fit, recipe)
-    return _train(model, loop, fit, look, recipe).score
+    return _train(_make_loop(task, fit, recipe), fit, look, recipe).score
 
 
-def _prepare(task: str, fit: Fit, recipe: Recipe) -> tuple[TwoTowerModel, TrainingLoop]:
-    """Builds the model of a recipe, and the loop of one of its tasks."""
+def _make_loop(task: str, fit: Fit, recipe: Recipe) -> TrainingLoop:
+    """Builds the model of a recipe, and the loop of one of its tasks around it."""
     settled, training = apply_recipe(recipe, *settle({}, fit.options, fit.star.options))
     model = fit.build(settled, training, task)
-    return model, fit.loop(task, model, settled, training)
+    return fit.loop(task, model, settled, training)
 
 
 def _train(
-    model: TwoTowerModel,
     loop: TrainingLoop,
     fit: Fit,
     look: EvalSplit,
@@ -295,7 +291,7 @@ def _train(
     best = max(one.score for one in progress.looks)
     factors = FactorRecipe()
     if isinstance(loop, RatingLoop):
-        factors, rmse = choose_factors(loop, look, model)
+        factors, rmse = choose_factors(loop, look, loop.model)
         best = max(best, -rmse)
     return replicas.agreed(_Outcome(best, steps, progress, factors))
 
