@@ -27,7 +27,7 @@ from models.search import (
     Request,
     gather_rows,
 )
-from models.signature_inputs import checked, checked_k, one_row_each, recommending_inputs, traced
+from models.signature_inputs import checked, one_row_each, recommending_inputs, traced
 
 # Signature names.
 RECOMMEND = "recommend"
@@ -125,7 +125,19 @@ class Recommender(tf.Module):
         self.filters = filters.Filters(tables.places)
         exact = ExactSearch(self.candidate_embeddings, tables.rating_dim, self.filters)
         self.search = make_search(exact) if make_search else exact
-        # One function that all signatures call, or the graph would hold it for each of them.
+        # Functions that signatures share, or the graph would hold them for each.
+        self._recommend_all = tf.function(
+            self._recommend_to,
+            autograph=False,
+            input_signature=[
+                tf.TensorSpec([None, tables.candidate_embeddings.shape[1]], tf.float32, "queries"),
+                tf.TensorSpec([None, None], tf.int32, "seen"),
+                {
+                    key: tf.TensorSpec([None] * value.shape.rank, value.dtype, key)
+                    for key, value in self._defaults.items()
+                },
+            ],
+        )
         self._find_all = tf.function(
             self._find_request,
             autograph=False,
@@ -186,12 +198,13 @@ class Recommender(tf.Module):
         self, history_business_id: tf.Tensor, history_stars: tf.Tensor, **inputs: tf.Tensor
     ) -> dict:
         covariates = {key: inputs.pop(key) for key in USER_COVARIATES}
-        batch = tf.reduce_max([tf.shape(x)[0] for x in (history_business_id, *covariates.values())])
-        covariates = {key: one_row_each(value, batch) for key, value in covariates.items()}
-        business_ids = one_row_each(history_business_id, batch)
-        rows = tf.cast(self._business_rows.lookup(business_ids), tf.int32)
-        stars = one_row_each(history_stars, batch)
-        given = business_ids != ""
+        sizes = [tf.size(values) for values in covariates.values()]
+        batch = tf.reduce_max([tf.shape(history_business_id)[0], *sizes])
+        covariates = one_row_each(covariates, batch)
+        history = one_row_each({"ids": history_business_id, "stars": history_stars}, batch)
+        rows = tf.cast(self._business_rows.lookup(history["ids"]), tf.int32)
+        stars = history["stars"]
+        given = history["ids"] != ""
         same = tf.debugging.assert_equal(
             tf.shape(rows),
             tf.shape(stars),
@@ -204,8 +217,8 @@ class Recommender(tf.Module):
         rated = given & (stars >= features.MIN_STARS)
         sums = self._history_sums(rows, stars, rated)
         known = given & (rows < self._num_businesses)
-        history = tf.ragged.boolean_mask(rows, known)
-        visited = history.values
+        visits = tf.ragged.boolean_mask(rows, known)
+        visited = visits.values
         candidates = gather_rows(self.candidate_embeddings, visited)
         queries = self.encoder.encode(
             covariates,
@@ -215,9 +228,9 @@ class Recommender(tf.Module):
             candidates[:, : self._direction_dim],
             tf.gather(self.history_weights, visited),
             # Rows of what was just gathered.
-            history.with_values(tf.range(tf.size(visited), dtype=tf.int32)),
+            visits.with_values(tf.range(tf.size(visited), dtype=tf.int32)),
         )
-        queries = self._insert_low_pass(queries, history.with_values(candidates), visited)
+        queries = self._insert_low_pass(queries, visits.with_values(candidates), visited)
         queries = self._insert_factors(queries, rows, stars, rated)
         return self._answer(queries, lambda: tf.where(known, rows, self._num_businesses), inputs)
 
@@ -270,7 +283,7 @@ class Recommender(tf.Module):
         seen: Callable[[], tf.Tensor],
         inputs: Mapping[str, tf.Tensor],
     ) -> dict:
-        """Retrieves by the weighted score, then ranks the shortlists again by stars.
+        """Recommends, leaving out what was seen where any row asks for that.
 
         Args:
           queries: `[batch, dim]` float32 tensor.
@@ -278,7 +291,16 @@ class Recommender(tf.Module):
             with the number of businesses.
           inputs: By the names of `optional_inputs`, as they came.
         """
-        asked = checked({**self._defaults, **inputs}, tf.shape(queries)[0])
+        inputs = {**self._defaults, **inputs}
+        nothing = tf.zeros([tf.shape(queries)[0], 0], tf.int32)
+        rows = tf.cond(tf.reduce_any(inputs["exclude_seen"]), seen, lambda: nothing)
+        return self._recommend_all(queries, rows, inputs)
+
+    def _recommend_to(
+        self, queries: tf.Tensor, seen: tf.Tensor, inputs: Mapping[str, tf.Tensor]
+    ) -> dict:
+        """Retrieves by the weighted score, then ranks the shortlists again by stars."""
+        asked = checked(inputs, tf.shape(queries)[0])
         k, shortlist = asked["k"], asked["shortlist"]
         rating_queries = queries[:, self.tables.retrieval_dim :]
         rows, scores = self._find(
@@ -323,19 +345,11 @@ class Recommender(tf.Module):
         wanted = tf.range(tf.shape(rows)[1])[None, :] < lengths[:, None]
         return tf.where(wanted, rows, self._num_businesses), tf.where(wanted, scores, float("-inf"))
 
-    def _excluded(
-        self, seen: Callable[[], tf.Tensor], exclude_seen: tf.Tensor, named: tf.Tensor
-    ) -> tf.Tensor:
+    def _excluded(self, seen: tf.Tensor, exclude_seen: tf.Tensor, named: tf.Tensor) -> tf.Tensor:
         """Joins the rows that are left out by name and, where asked for, those that were seen."""
         named_rows = tf.cast(self._business_rows.lookup(named), tf.int32)
-
-        def joined() -> tf.Tensor:
-            seen_rows = tf.where(exclude_seen[:, None], seen(), self._num_businesses)
-            return tf.concat([seen_rows, named_rows], axis=1)
-
-        rows = tf.cond(tf.reduce_any(exclude_seen), joined, lambda: named_rows)
-        rows.set_shape([None, None])
-        return rows
+        seen_rows = tf.where(exclude_seen[:, None], seen, self._num_businesses)
+        return tf.concat([seen_rows, named_rows], axis=1)
 
     def _weighted(self, queries: tf.Tensor, retrieval: tf.Tensor, rating: tf.Tensor) -> tf.Tensor:
         """Scales the two blocks of queries, so that inner products are weighted scores."""
@@ -383,7 +397,7 @@ class Recommender(tf.Module):
 
     def _similar(self, business_id: tf.Tensor, k: tf.Tensor) -> dict:
         batch = tf.shape(business_id)[0]
-        k = checked_k(k, batch)
+        k = checked({"k": k}, batch)["k"]
         own = tf.cast(self._business_rows.lookup(business_id), tf.int32)
         # Only the direction counts: what is like a place is not what is as popular.
         direction = tf.pad(

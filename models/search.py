@@ -49,20 +49,20 @@ class Request:
         """Tells whether any row sets a least rating, a bool scalar."""
         return tf.reduce_any(tf.math.is_finite(self.min_stars))
 
-    def row(self, index: tf.Tensor) -> "Request":
-        """Returns the request of one row, a batch of 1."""
+    def rows(self, start: tf.Tensor, stop: tf.Tensor) -> "Request":
+        """Returns the request of some rows, a smaller batch."""
 
-        def one(values):
-            return values[index : index + 1]
+        def cut(values):
+            return values[start:stop]
 
         return Request(
             kind=self.kind,
-            queries=one(self.queries),
-            rating_queries=one(self.rating_queries),
+            queries=cut(self.queries),
+            rating_queries=cut(self.rating_queries),
             k=self.k,
-            excluded=one(self.excluded),
-            filters={key: one(values) for key, values in self.filters.items()},
-            min_stars=one(self.min_stars),
+            excluded=cut(self.excluded),
+            filters={key: cut(values) for key, values in self.filters.items()},
+            min_stars=cut(self.min_stars),
         )
 
 
@@ -211,22 +211,27 @@ def by_filter(
         same = [tf.reduce_all(values == values[:1]) for values in request.filters.values()]
         return tf.reduce_all(same)
 
-    def answer(part: Request) -> Found:
+    def answer(start: tf.Tensor, stop: tf.Tensor) -> Found:
+        part = request.rows(start, stop)
         one = {key: values[0] for key, values in part.filters.items()}
-        rows, scores = filtered(part, filters.rows(one))
-        return _lists(rows, scores)
+        return _lists(*filtered(part, filters.rows(one)))
+
+    # One function for both calls below, or the graph would hold it twice.
+    place = tf.TensorSpec([], tf.int32)
+    answer = tf.function(answer, [place, place], autograph=False).get_concrete_function()
+    size = tf.shape(request.queries)[0]
 
     def one_by_one() -> Found:
         rows, scores = tf.map_fn(
-            lambda index: [part[0] for part in answer(request.row(index))],
-            tf.range(tf.shape(request.queries)[0]),
+            lambda index: [part[0] for part in answer(index, index + 1)],
+            tf.range(size),
             fn_output_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([None])],
         )
         return rows, scores
 
     rows, scores = tf.cond(
         tf.reduce_any(filters.asked(request.filters)),
-        lambda: tf.cond(is_shared(), lambda: answer(request), one_by_one),
+        lambda: tf.cond(is_shared(), lambda: answer(tf.constant(0), size), one_by_one),
         unfiltered,
     )
     return _lists(rows, scores)

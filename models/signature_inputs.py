@@ -54,28 +54,34 @@ def checked(inputs: Mapping[str, tf.Tensor], batch: tf.Tensor) -> dict[str, tf.T
     """Gives every input a row for each of the batch, once all are known to be in range.
 
     Args:
-      inputs: By the names of `recommending_inputs`, tensors of one row or of all.
+      inputs: By the names of `recommending_inputs`, some of them; tensors of one row or of all.
       batch: Int32 scalar.
 
     Raises:
       InvalidArgumentError: When it runs, if a value is out of range, with the rule.
     """
-    rows = {key: one_row_each(value, batch) for key, value in inputs.items()}
+    rows = one_row_each(inputs, batch)
     numbers = {key: value for key, value in rows.items() if key in _LIMITS}
-    numbers[_BOTH_WEIGHTS] = rows["retrieval_weight"] + rows["rating_weight"]
+    if rows.keys() >= _WEIGHTS:
+        numbers[_BOTH_WEIGHTS] = tf.add_n([rows[key] for key in sorted(_WEIGHTS)])
     kept = _check(numbers)
     return {key: kept.get(key, value) for key, value in rows.items()}
 
 
-def checked_k(k: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
-    """Returns k for every row, once it is known to be in range."""
-    return _check({"k": one_row_each(k, batch)})["k"]
+def one_row_each(inputs: Mapping[str, tf.Tensor], batch: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Repeats single rows for the whole batch; full batches stay as they are.
 
+    Args:
+      inputs: By name, tensors of rank one or two.
+      batch: Int32 scalar.
+    """
+    length = batch[None]  # Once for all: a small graph costs by its operations.
 
-def one_row_each(values: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
-    """Repeats a single row for the whole batch; a full batch stays as it is."""
-    shape = [batch] if values.shape.rank == 1 else [batch, tf.shape(values)[1]]
-    return tf.broadcast_to(values, shape)
+    def repeated(values: tf.Tensor) -> tf.Tensor:
+        rest = [tf.shape(values)[1:]] if values.shape.rank > 1 else []
+        return tf.broadcast_to(values, tf.concat([length, *rest], axis=0) if rest else length)
+
+    return {key: repeated(values) for key, values in inputs.items()}
 
 
 def traced(function: Callable, required: Mapping, optional: Mapping):
@@ -109,7 +115,8 @@ def traced(function: Callable, required: Mapping, optional: Mapping):
     return tf.function(call, input_signature=specs, autograph=False)
 
 
-# The sum of the two weights, which is looked at like an input.
+_WEIGHTS = {"retrieval_weight", "rating_weight"}
+# The sum of the two, which is looked at like an input.
 _BOTH_WEIGHTS = "both weights"
 _WEIGHTS_RULE = "retrieval_weight and rating_weight must be finite, not below 0, and not both 0."
 _LAST_MINUTE = filters.WEEK_MINUTES - 1
@@ -151,9 +158,9 @@ def _check(numbers: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         verdicts[keys] = (stacks[keys] >= lows[:, None]) & (stacks[keys] <= highs[:, None])
 
     def complain() -> tf.Tensor:
-        for keys, kept in verdicts.items():
-            for row, key in enumerate(keys):
-                tf.debugging.Assert(tf.reduce_all(kept[row]), [_LIMITS[key][2]])
+        kept = tf.concat([tf.reduce_all(kept, axis=1) for kept in verdicts.values()], axis=0)
+        rules = tf.constant([_LIMITS[key][2] for keys in verdicts for key in keys])
+        tf.debugging.Assert(False, [rules[tf.argmin(tf.cast(kept, tf.int32))]])
         return tf.constant(False)
 
     all_kept = tf.reduce_all([tf.reduce_all(kept) for kept in verdicts.values()])

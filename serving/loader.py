@@ -168,6 +168,8 @@ class ServedModel:
         self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
         try:
             with self._session.graph.as_default(), deprecation.silence():
+                computed = _computed(self.signatures, contents.graph.graph_def)
+                _drop_saving(contents.graph)
                 _rewrite_only_what_pays(contents.graph)
                 _load(self._session, path, contents.graph)
         except (tf.errors.OpError, OSError, ValueError) as error:
@@ -175,10 +177,11 @@ class ServedModel:
             raise InputError(
                 f"Expected a whole SavedModel in {path!r}; got: {_reason(error)}. Export it again."
             ) from error
-        self._calls = {
-            name: _make_call(self._session, signature)
-            for name, signature in self.signatures.items()
+        # TensorFlow rewrites functions once for each callable, which takes most of a first call.
+        calls = {
+            computed[name]: _make_call(self._session, one) for name, one in self.signatures.items()
         }
+        self._calls = {name: calls[what] for name, what in computed.items()}
 
     def signature(self, name: str) -> Signature:
         """Returns a signature by name; "" stands for the default one.
@@ -270,6 +273,23 @@ def _load(session: Any, path: str, graph: Any) -> None:
         session.run(initialize, loader_impl.get_asset_tensors(path, graph))
 
 
+def _drop_saving(graph: Any) -> None:
+    """Drops what writes the variables, a large function that no server calls.
+
+    Args:
+      graph: A `MetaGraphDef` message.
+    """
+    saving = graph.saver_def.save_tensor_name.partition(":")[0]
+    for node in [node for node in graph.graph_def.node if node.name == saving]:
+        for function in [
+            function
+            for function in graph.graph_def.library.function
+            if function.signature.name == node.attr["f"].func.name
+        ]:
+            graph.graph_def.library.function.remove(function)
+        graph.graph_def.node.remove(node)
+
+
 def _rewrite_only_what_pays(graph: Any) -> None:
     """Tells TensorFlow which rewritings of a SavedModel's functions are worth their time.
 
@@ -292,6 +312,39 @@ def _rewrite_only_what_pays(graph: Any) -> None:
         for node in nodes:
             if "config_proto" in node.attr:
                 node.attr["config_proto"].s = told
+                # Nobody asks for shapes, which Python's lock would be held for.
+                node.attr["_disable_call_shape_inference"].b = True
+
+
+def _computed(signatures: Mapping[str, Signature], graph: Any) -> dict[str, tuple]:
+    """Tells what signatures compute: the same where one is another by a second name.
+
+    Args:
+      signatures: By name.
+      graph: Their `GraphDef`, in which each may call a function of its own.
+
+    Returns:
+      By name, something to compare.
+    """
+    nodes = {node.name: node for node in graph.node}
+    functions = {function.signature.name: function for function in graph.library.function}
+
+    def computed(signature: Signature, tensor: str) -> tuple:
+        node_name, _, place = tensor.partition(":")
+        node = nodes[node_name]
+        if "f" not in node.attr:
+            return (tensor,)
+        names = {spec.tensor.partition(":")[0]: name for name, spec in signature.inputs.items()}
+        function = functions[node.attr["f"].func.name]
+        # All but its name, and where in its past its arguments came from.
+        body = [one.SerializeToString(deterministic=True) for one in function.node_def]
+        given = [names.get(name, name) for name in node.input]
+        return place, *body, *sorted(function.ret.items()), *given
+
+    return {
+        name: tuple((key, *computed(one, tensor)) for key, tensor in one.output_tensors.items())
+        for name, one in signatures.items()
+    }
 
 
 def _make_call(session: Any, signature: Signature) -> Callable:
