@@ -168,7 +168,7 @@ class ServedModel:
         self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
         try:
             with self._session.graph.as_default(), deprecation.silence():
-                computed = _computed(self.signatures, contents.graph.graph_def)
+                computed = computations(self.signatures, contents.graph.graph_def)
                 _drop_saving(contents.graph)
                 _rewrite_only_what_pays(contents.graph)
                 _load(self._session, path, contents.graph)
@@ -280,14 +280,12 @@ def _drop_saving(graph: Any) -> None:
       graph: A `MetaGraphDef` message.
     """
     saving = graph.saver_def.save_tensor_name.partition(":")[0]
-    for node in [node for node in graph.graph_def.node if node.name == saving]:
-        for function in [
-            function
-            for function in graph.graph_def.library.function
-            if function.signature.name == node.attr["f"].func.name
-        ]:
-            graph.graph_def.library.function.remove(function)
-        graph.graph_def.node.remove(node)
+    nodes, functions = graph.graph_def.node, graph.graph_def.library.function
+    for node in [one for one in nodes if one.name == saving]:
+        called = node.attr["f"].func.name
+        for function in [one for one in functions if one.signature.name == called]:
+            functions.remove(function)
+        nodes.remove(node)
 
 
 def _rewrite_only_what_pays(graph: Any) -> None:
@@ -316,7 +314,7 @@ def _rewrite_only_what_pays(graph: Any) -> None:
                 node.attr["_disable_call_shape_inference"].b = True
 
 
-def _computed(signatures: Mapping[str, Signature], graph: Any) -> dict[str, tuple]:
+def computations(signatures: Mapping[str, Signature], graph: Any) -> dict[str, tuple]:
     """Tells what signatures compute: the same where one is another by a second name.
 
     Args:
@@ -342,7 +340,10 @@ def _computed(signatures: Mapping[str, Signature], graph: Any) -> dict[str, tupl
         return place, *body, *sorted(function.ret.items()), *given
 
     return {
-        name: tuple((key, *computed(one, tensor)) for key, tensor in one.output_tensors.items())
+        name: (
+            *one.inputs,
+            *((key, *computed(one, tensor)) for key, tensor in one.output_tensors.items()),
+        )
         for name, one in signatures.items()
     }
 

@@ -4,10 +4,12 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from models.errors import InputError
 from serving import loader
 from serving.errors import InvalidRequestError, UnknownSignatureError
+from serving.signatures import read_saved_model
 
 
 def _decoded(outputs, row):
@@ -189,6 +191,51 @@ class TestExactModel:
     def test_unknown_signature_is_refused(self, exact_model):
         with pytest.raises(UnknownSignatureError, match='signature key "nope" not found'):
             exact_model.call("nope", {})
+
+
+class _Scales(tf.Module):
+    def __init__(self):
+        self.factor = tf.Variable(2.0)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+    def double(self, x):
+        return {"y": x * self.factor}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+    def square(self, x):
+        return {"y": x * x}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, key) for key in "ab"])
+    def difference(self, a, b):
+        return {"y": a - b}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, key) for key in "ab"])
+    def reverse(self, a, b):
+        return {"y": b - a}
+
+
+class TestSecondNames:
+    @pytest.fixture(scope="class")
+    def path(self, tmp_path_factory):
+        path = str(tmp_path_factory.mktemp("scales") / "1")
+        module = _Scales()
+        signatures = {"serving_default": module.double, "double": module.double}
+        signatures |= {name: getattr(module, name) for name in ("square", "difference", "reverse")}
+        tf.saved_model.save(module, path, signatures=signatures)
+        return path
+
+    def test_only_a_second_name_computes_the_same(self, path):
+        contents = read_saved_model(f"{path}/saved_model.pb")
+        found = loader.computations(contents.signatures, contents.graph.graph_def)
+        assert found["serving_default"] == found["double"]
+        assert len(set(found.values())) == 4
+
+    def test_each_name_answers(self, path):
+        model = loader.load_model(path)
+        for name, y in (("", 6.0), ("double", 6.0), ("square", 9.0)):
+            assert model.call(name, {"x": [3.0]})["y"].tolist() == [y]
+        for name, y in (("difference", -1.0), ("reverse", 1.0)):
+            assert model.call(name, {"a": [3.0], "b": [4.0]})["y"].tolist() == [y]
 
 
 def test_broken_saved_model_is_an_input_error(exact_export, tmp_path):
