@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from models import replicas
 
-_DRAWS = 2**16
+_DRAWS = 2**8
 
 
 def hidden_layers(widths: Sequence[int], dropout: float) -> tf.keras.Sequential:
@@ -42,18 +42,19 @@ def gelu(inputs: tf.Tensor):
 class Dropout(tf.keras.layers.Layer):
     """Drops units in training and scales the others up, so that the mean stays.
 
-    Keras's own draws a float a unit, which is a fifth of a rating step; here it is 16 bits.
+    Keras's own draws a float a unit, which is a fifth of a rating step; here it is 8 bits.
     """
 
     def __init__(self, rate: float, **kwargs):
         """Builds the layer.
 
         Args:
-          rate: Share of units to drop, from 0 to below 1; it is rounded to 1 / 65,536.
+          rate: Share of units to drop, from 0 to below 1; it is rounded to 1 / 256, though not to
+            0 or 1.
           **kwargs: Keras's own, such as `name`.
         """
         super().__init__(**kwargs)
-        self._threshold = round(rate * _DRAWS)
+        self._threshold = min(max(round(rate * _DRAWS), int(rate > 0)), _DRAWS - 1)
         # Its state is a variable, so that checkpoints hold it; the global seed governs it.
         seed = tf.random.uniform([], maxval=tf.int32.max, dtype=tf.int32)
         self._generator = tf.random.Generator.from_seed(int(seed))
@@ -69,7 +70,7 @@ class Dropout(tf.keras.layers.Layer):
             return inputs
         batch, width = tf.shape(inputs)[0], inputs.shape[1]
         seed = replicas.own_seed(self._generator.make_seeds(1)[:, 0])
-        pairs = tf.random.stateless_uniform([batch, -(-width // 2)], seed, None, None, tf.int32)
-        draws = tf.reshape(tf.bitcast(pairs, tf.int16), [batch, -1])[:, :width]
+        fours = tf.random.stateless_uniform([batch, -(-width // 4)], seed, None, None, tf.int32)
+        draws = tf.reshape(tf.bitcast(fours, tf.int8), [batch, -1])[:, :width]
         keep = tf.cast(draws >= self._threshold - _DRAWS // 2, tf.float32)
         return inputs * (keep * (_DRAWS / (_DRAWS - self._threshold)))
