@@ -12,13 +12,22 @@ import stat
 import subprocess
 import sys
 
+import grpc
 import pytest
+from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 
 from pipeline import beam_engines, config, local_runner, synth
 
 ROOT = pathlib.Path(__file__).parents[2]
 VARIABLE = "T2REC_TEST_ENGINE"
 PORTS = {"flink": 8099, "spark": 8199}
+# Of a pipeline that is soon at its end.
+SETTINGS = (
+    "training.tuning_seconds=0", "training.rating_epochs=2", "training.retrieval_epochs=4",
+    "training.min_steps=50", "training.num_evaluations=2",
+    "baselines.rating=[global_mean]", "baselines.retrieval=[popularity]",
+    "gate.rating_baseline=global_mean", "gate.slices=[]",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +52,13 @@ class Running:
     def beam_args(self, parallelism: int = 2) -> list[str]:
         """The options of that."""
         return beam_engines.Engine.from_url(self.url(parallelism)).beam_args()
+
+    def jobs(self) -> list[int]:
+        """Lists the states of all jobs since it was started."""
+        with grpc.insecure_channel(f"localhost:{PORTS[self.name]}") as channel:
+            service = beam_job_api_pb2_grpc.JobServiceStub(channel)
+            answer = service.GetJobs(beam_job_api_pb2.GetJobsRequest())
+        return [job.state for job in answer.job_info]
 
     def kill(self, process: str) -> None:
         """Kills a process of the engine and its children at once."""
@@ -108,12 +124,7 @@ def model(tmp_path_factory) -> pathlib.Path:
         pytest.skip("no engine")
     folder = tmp_path_factory.mktemp("model")
     synth.generate(str(folder / "data"), 4_000, seed=1)
-    settings = config.load_config(None, [
-        "training.tuning_seconds=0", "training.rating_epochs=2", "training.retrieval_epochs=4",
-        "training.min_steps=50", "training.num_evaluations=2", "evaluation.native_rows=0",
-        "baselines.rating=[global_mean]", "baselines.retrieval=[popularity]",
-        "gate.rating_baseline=global_mean", "gate.slices=[]",
-    ])  # fmt: skip
+    settings = config.load_config(None, [*SETTINGS, "evaluation.native_rows=0"])
     root = local_runner.Root(str(folder / "root"))
     report = local_runner.run(settings, str(folder / "data"), root)
     assert report["blessing"]["blessed"]

@@ -11,12 +11,15 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.portability.api import beam_job_api_pb2
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
 
 from components import artifacts
 from components.yelp_example_gen import executor, spec
+from pipeline import config, local_runner
 from serving import batch_scoring
+from tests.engines.conftest import SETTINGS
 
 TABLES = {
     spec.INTERACTIONS_KEY: standard_artifacts.Examples,
@@ -82,6 +85,23 @@ def test_batch_scoring_gives_the_same_rows(engine, model, tmp_path):
         assert counts["rows"] == len(frame)
         frames.append(frame)
     pd.testing.assert_frame_equal(*frames, check_exact=False, rtol=1e-6)
+
+
+def test_whole_pipeline_comes_to_the_same_figures(engine, model, tmp_path):
+    settings = config.load_config(None, [*SETTINGS, "evaluation.native_rows=1000"])
+    root = local_runner.Root(str(tmp_path / "root"))
+    report = local_runner.run(settings, str(model.parent / "data"), root, engine.beam_args())
+    assert report["blessing"]["blessed"]
+    # YelpExampleGen and Transform of both tables.
+    assert engine.jobs() == [beam_job_api_pb2.JobState.DONE] * 3
+    direct = json.loads((model / "report" / "metrics.json").read_text())
+    assert report["dataset"] == direct["dataset"]
+    found, expected = (one["rating"]["test"]["models"]["t2rec"]["rmse"] for one in (report, direct))
+    # Rows come in another order, and so do the batches.
+    assert found["value"] == pytest.approx(expected["value"], rel=0.01)
+    # All test ratings once more, by the export.
+    native = report["rating"]["test"]["native"]["metrics"]["candidate"]["rmse"]
+    assert native["value"] == pytest.approx(found["value"], abs=1e-5)
 
 
 def wait_for_workers(engine, num: int = 1) -> list[int]:
