@@ -35,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     args, beam = parser.parse_known_args(argv)
     if beam and not getattr(args, "takes_beam_options", False):
-        parser.error(f"unrecognized arguments: {' '.join(beam)}")
+        hint = "an id that begins with - goes behind --, after all options"
+        parser.error(f"unrecognized arguments: {' '.join(beam)} ({hint})")
     args.beam = beam
     try:
         return args.command(args)
@@ -158,7 +159,10 @@ def build_parser() -> argparse.ArgumentParser:
     report.set_defaults(command=_report)
 
     query = commands.add_parser("query", help="recommend businesses to users")
-    query.add_argument("user_ids", metavar="USER_ID", nargs="*", help="any user if left out")
+    query.add_argument(
+        "user_ids", metavar="USER_ID", nargs="*",
+        help="any user if left out; behind -- if one begins with -",
+    )  # fmt: skip
     source = query.add_mutually_exclusive_group(required=True)
     source.add_argument("--model", metavar="DIR", help="an export, or the root of a run")
     source.add_argument(
