@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from models import replicas
 
-_DRAWS = 2**8
+# What dropout draws of, and in how many parts of it a rate is counted.
+_DRAWS, _PARTS = 2**8, 2**8
 
 
 def hidden_layers(widths: Sequence[int], dropout: float) -> tf.keras.Sequential:
@@ -42,19 +43,20 @@ def gelu(inputs: tf.Tensor):
 class Dropout(tf.keras.layers.Layer):
     """Drops units in training and scales the others up, so that the mean stays.
 
-    Keras's own draws a float a unit, which is a fifth of a rating step; here it is 8 bits.
+    Keras's own draws a float a unit, which is a fifth of a rating step; here it is 8 bits. A step
+    drops one of the two nearest shares of 1 / 256, by chance, so that the rate is right on average.
     """
 
     def __init__(self, rate: float, **kwargs):
         """Builds the layer.
 
         Args:
-          rate: Share of units to drop, from 0 to below 1; it is rounded to 1 / 256, though not to
-            0 or 1.
+          rate: Share of units to drop, from 0 to below 1; it is rounded to 1 / 65,536, and at most
+            255 / 256.
           **kwargs: Keras's own, such as `name`.
         """
         super().__init__(**kwargs)
-        self._threshold = min(max(round(rate * _DRAWS), int(rate > 0)), _DRAWS - 1)
+        self._threshold = min(round(rate * _DRAWS * _PARTS), (_DRAWS - 1) * _PARTS)
         # Its state is a variable, so that checkpoints hold it; the global seed governs it.
         seed = tf.random.uniform([], maxval=tf.int32.max, dtype=tf.int32)
         self._generator = tf.random.Generator.from_seed(int(seed))
@@ -69,8 +71,11 @@ class Dropout(tf.keras.layers.Layer):
         if not training or not self._threshold:
             return inputs
         batch, width = tf.shape(inputs)[0], inputs.shape[1]
-        seed = replicas.own_seed(self._generator.make_seeds(1)[:, 0])
+        seeds = self._generator.make_seeds(2)
+        seed = replicas.own_seed(seeds[:, 0])
         fours = tf.random.stateless_uniform([batch, -(-width // 4)], seed, None, None, tf.int32)
         draws = tf.reshape(tf.bitcast(fours, tf.int8), [batch, -1])[:, :width]
-        keep = tf.cast(draws >= self._threshold - _DRAWS // 2, tf.float32)
-        return inputs * (keep * (_DRAWS / (_DRAWS - self._threshold)))
+        # Draws begin at -128.
+        threshold = (seeds[0, 1] % _PARTS + (self._threshold - _DRAWS // 2 * _PARTS)) // _PARTS
+        keep = tf.cast(draws >= tf.cast(threshold, tf.int8), tf.float32)
+        return inputs * (keep * (1.0 / (1.0 - self._threshold / (_DRAWS * _PARTS))))

@@ -99,7 +99,7 @@ class ModelOptions(Options):
       query_covariates: What the users' covariates weigh in the retrieval direction; 0 leaves them
         out.
       candidate_covariates: What the businesses' covariates weigh there, likewise.
-      dropout: Share of hidden units dropped in training; as those below, rounded to 1 / 256.
+      dropout: Share of hidden units dropped in training.
       cold_dropout: Share of rating rows, a side each, whose history is hidden in training.
       id_dropout: Share of businesses whose id is hidden from a training step.
     """
