@@ -8,6 +8,7 @@ import urllib.parse
 from collections.abc import Iterable
 
 from models.errors import ConfigError, InputError
+from pipeline.beam_options import NOT_PACKED
 
 _ENGINES = ("flink", "spark")
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
@@ -97,8 +98,7 @@ class Engine:
             f"--environment_config={json.dumps(environment)}",
             # The next stage takes over the workers, which need seconds to import.
             f"--environment_cache_millis={_IDLE_WORKER_MILLIS}",
-            # Names no image that is used: it tells TFX that workers have our code already.
-            "--sdk_container_image=t2rec",
+            NOT_PACKED,
         ]
         if self.parallelism:
             args.append(f"--parallelism={self.parallelism}")

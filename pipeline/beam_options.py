@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 from models.errors import ConfigError
 
+# Names no image that is used: it tells TFX that workers have our code already, lest it pack itself.
+NOT_PACKED = "--sdk_container_image=t2rec"
 # What Google's service does not start without.
 _DATAFLOW = ("project", "region", "temp_location", "sdk_container_image")
 

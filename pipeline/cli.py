@@ -35,8 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     args, beam = parser.parse_known_args(argv)
     if beam and not getattr(args, "takes_beam_options", False):
-        hint = "an id that begins with - goes behind --, after all options"
-        parser.error(f"unrecognized arguments: {' '.join(beam)} ({hint})")
+        takes_ids = hasattr(args, "user_ids")
+        hint = " (an id that begins with - goes behind --, after all options)" if takes_ids else ""
+        parser.error(f"unrecognized arguments: {' '.join(beam)}{hint}")
     args.beam = beam
     try:
         return args.command(args)

@@ -30,15 +30,13 @@ from components.trainer.component import Trainer
 from components.tuner.component import Tuner
 from components.yelp_example_gen.component import YelpExampleGen
 from models import features, preprocessing
+from pipeline.beam_options import NOT_PACKED
 from pipeline.config import PipelineConfig
 from schemas.loader import TABLES
 
 # TFMA draws by chance which of its samples a rating is in. Spark computes that anew for each of
 # them, and counted 402 of 399; Flink took 70 s for a thousand ratings that take 12 here.
-_IN_THIS_PROCESS = (
-    "--runner=DirectRunner",
-    "--sdk_container_image=t2rec",  # None is used: it keeps TFX from packing itself for workers.
-)
+_IN_THIS_PROCESS = ("--runner=DirectRunner", NOT_PACKED)
 _PREPROCESSING = {
     "users": "models.preprocessing.preprocess_users",
     "businesses": "models.preprocessing.preprocess_businesses",
