@@ -78,8 +78,9 @@ def one_row_each(inputs: Mapping[str, tf.Tensor], batch: tf.Tensor) -> dict[str,
     length = batch[None]  # Once for all: a small graph costs by its operations.
 
     def repeated(values: tf.Tensor) -> tf.Tensor:
-        rest = [tf.shape(values)[1:]] if values.shape.rank > 1 else []
-        return tf.broadcast_to(values, tf.concat([length, *rest], axis=0) if rest else length)
+        if values.shape.rank == 1:
+            return tf.broadcast_to(values, length)
+        return tf.broadcast_to(values, tf.concat([length, tf.shape(values)[1:]], axis=0))
 
     return {key: repeated(values) for key, values in inputs.items()}
 

@@ -289,11 +289,12 @@ def _drop_saving(graph: Any) -> None:
 
 
 def _rewrite_only_what_pays(graph: Any) -> None:
-    """Tells TensorFlow which rewritings of a SavedModel's functions are worth their time.
+    """Tells TensorFlow which preparations of a SavedModel's functions pay.
 
-    By default it tries them all, twice, which takes five times as long as all the rest of loading.
-    Inlining and dropping idle operations do the same for a request: without them it takes a third
-    longer, with all the others no less.
+    By default it tries all rewritings, twice, which takes five times as long as all the rest of
+    loading. Inlining and dropping idle operations do the same for a request: without them it takes
+    a third longer, with all the others no less. Nor are shapes inferred through all functions, for
+    which Python's lock would be held: nobody asks for them.
 
     Args:
       graph: A `MetaGraphDef` message, in which each call of a function says how.
@@ -310,7 +311,6 @@ def _rewrite_only_what_pays(graph: Any) -> None:
         for node in nodes:
             if "config_proto" in node.attr:
                 node.attr["config_proto"].s = told
-                # Nobody asks for shapes, which Python's lock would be held for.
                 node.attr["_disable_call_shape_inference"].b = True
 
 
@@ -329,12 +329,14 @@ def computations(signatures: Mapping[str, Signature], graph: Any) -> dict[str, t
 
     def computed(signature: Signature, tensor: str) -> tuple:
         node_name, _, place = tensor.partition(":")
-        node = nodes[node_name]
-        if "f" not in node.attr:
+        node = nodes.get(node_name)
+        # To ask for an attribute that is not there would make it.
+        called = node.attr["f"].func.name if node and "f" in node.attr else ""
+        if not node or called not in functions:
             return (tensor,)
         names = {spec.tensor.partition(":")[0]: name for name, spec in signature.inputs.items()}
-        function = functions[node.attr["f"].func.name]
-        # All but its name, and where in its past its arguments came from.
+        function = functions[called]
+        # All but its name, and what its arguments are called.
         body = [one.SerializeToString(deterministic=True) for one in function.node_def]
         given = [names.get(name, name) for name in node.input]
         return place, *body, *sorted(function.ret.items()), *given
