@@ -37,6 +37,7 @@ setup(
         "polars",
         "orjson",
         "pandas",
+        "packaging",
         "pydantic>=2.7",
         "scipy",
         "scikit-dimension~=0.5.0",

@@ -1,6 +1,7 @@
 """The command line: `t2rec COMMAND`. Nothing heavy is imported before a command needs it."""
 
 import argparse
+import collections
 import logging
 import os
 import sys
@@ -229,6 +230,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     score.set_defaults(command=_score)
     _add_beam(score)
+
+    doctor = commands.add_parser("doctor", help="check what t2rec needs of this machine")
+    doctor.add_argument(
+        "--root", metavar="DIR", default=".", help="where results shall go; here if left out"
+    )
+    doctor.set_defaults(command=_doctor)
     return parser
 
 
@@ -520,6 +527,26 @@ def _score(args: argparse.Namespace) -> int:
         counts = batch_scoring.score_pairs(args.model, args.pairs, args.out, options)
     console.say(", ".join(f"{name} {count:,}" for name, count in counts.items()))
     console.say(f"in {args.out}")
+    return DONE
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from pipeline import doctor
+
+    console.note("checking this machine, half a minute in all ...")
+    states: collections.Counter = collections.Counter()
+    for finding in doctor.examine(args.root):
+        console.say(console.labelled(finding.state.value, finding.name, finding.text))
+        if finding.remedy:
+            console.say(console.labelled("", "", finding.remedy))
+        states[finding.state] += 1
+    if missing := states[doctor.State.MISSING]:
+        console.say(
+            f"\nt2rec may not work here before what is missing is there: {missing} of these"
+        )
+        return FAILED
+    limits = ", within the limits above" if states[doctor.State.LIMITED] else ""
+    console.say(f"\nt2rec works here{limits}. Next: t2rec run --root runs/demo")
     return DONE
 
 

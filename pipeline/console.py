@@ -30,6 +30,17 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
+def labelled(label: str, name: str, text: str) -> str:
+    """Lays out a finding, so that those of several lines stand below each other.
+
+    Args:
+      label: What matters about it, in a word.
+      name: Of what it is about.
+      text: What is said of it.
+    """
+    return f"{label:<8} {name:<18} {text}".rstrip()
+
+
 # Of more baselines, the ones in between are in the report only.
 _MAX_ROWS = 7
 

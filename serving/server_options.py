@@ -2,8 +2,9 @@
 
 import argparse
 import dataclasses
-import os
 from collections.abc import Sequence
+
+from models import machine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,7 @@ class ServerOptions:
     @property
     def workers(self) -> int:
         """Calls to models at the same time."""
-        return self.num_workers or max(1, (os.cpu_count() or 1) // 2)
+        return self.num_workers or max(1, machine.num_cores() // 2)
 
 
 _HELP = {

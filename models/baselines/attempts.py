@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from models import machine
 from models.baselines import registry
 from models.baselines.interface import BaselineData, Cost
 
@@ -94,7 +95,7 @@ def excess(cost: Cost, limits: Limits) -> str:
       cost: What it is expected to take.
       limits: What it may take; nor may it take more memory than is free.
     """
-    seconds, free = _MIN_FITS * cost.seconds, available_bytes()
+    seconds, free = _MIN_FITS * cost.seconds, machine.available_bytes()
     gigabytes = f"it would take about {cost.num_bytes / _GIGABYTE:,.1f} GB of memory"
     if cost.num_bytes > limits.num_bytes:
         allowed = limits.num_bytes / _GIGABYTE
@@ -105,13 +106,3 @@ def excess(cost: Cost, limits: Limits) -> str:
         allowed = limits.seconds
         return f"it would take about {seconds:,.0f} s; baselines.max_seconds allows {allowed:,.0f}"
     return ""
-
-
-def available_bytes() -> float:
-    """Asks the system how much memory new data may take without swapping; infinity if unknown."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            kilobytes = dict(line.split(":") for line in file)["MemAvailable"].split()[0]
-    except (OSError, KeyError):
-        return float("inf")
-    return 1024.0 * int(kilobytes)

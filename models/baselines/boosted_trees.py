@@ -1,11 +1,11 @@
 """Gradient-boosted trees on cross-fitted aggregates and covariates."""
 
 import dataclasses
-import os
 
 import lightgbm
 import numpy as np
 
+from models import machine
 from models.baselines.choosing import choose, clip
 from models.baselines.interface import Baseline, BaselineData, Cost, Fitted
 from models.baselines.rating_features import RatingFeatures
@@ -90,7 +90,7 @@ def _settings(options: TreeOptions, num_ratings: int, seed: int) -> dict:
         "deterministic": True,
         "force_row_wise": True,
         # Idle threads spin: more of them than free cores cost ten times what they gain.
-        "num_threads": max(1, (os.cpu_count() or 1) // 2),
+        "num_threads": max(1, machine.num_cores() // 2),
         "verbosity": -1,
     }
 

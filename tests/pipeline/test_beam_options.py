@@ -1,13 +1,33 @@
+import os
+import tempfile
+
 import pytest
+from tfx.components.statistics_gen import executor
 
 from models.errors import ConfigError
 from pipeline import beam_options
 
 
-def test_known_options_pass_through():
-    given = ["--runner=DirectRunner", "--direct_num_workers", "2"]
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        ["--runner=PortableRunner", "--job_endpoint", "here:80"],
+        ["--direct_num_workers", "2", "--setup_file=./setup.py"],
+        ["--direct_num_workers", "2", "--sdk_container_image=mine"],
+    ],
+)
+def test_known_options_pass_through(given):
     assert beam_options.beam_args(given) == given
-    assert beam_options.beam_args([]) == []
+
+
+@pytest.mark.parametrize("given", [["--runner=DirectRunner"], ["--direct_num_workers", "2"]])
+def test_tfx_packs_nothing_for_workers_on_this_machine(given, tmp_path, monkeypatch):
+    args = beam_options.beam_args(given)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    executor.Executor(executor.Executor.Context(args, str(tmp_path), "1"))
+    assert args[: len(given)] == given
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("given", [["--runnner=DirectRunner"], ["stray"]])
