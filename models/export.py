@@ -1,18 +1,15 @@
 """Writes, reads back and rebuilds the SavedModels."""
 
-import dataclasses
-import os
 import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
-from models import refresh, signature_descriptions, warmup_requests
+from models import exported_tables, refresh, signature_descriptions, warmup_requests
 from models.candidate_encoder import CandidateEncoder
 from models.errors import InputError
 from models.places import Places
-from models.postings import read_postings
 from models.query_encoder import QueryEncoder
 from models.recommender import Recommender
 from models.recommender_tables import RecommenderTables
@@ -148,7 +145,9 @@ def load_refreshable(path: str) -> refresh.Export:
             "that keeps no towers. Give the folder of `t2rec`, not of `t2rec_scann`, from a run of "
             "this release."
         )
-    return refresh.Export(*_read(loaded, path), loaded.refreshable)
+    return refresh.Export(
+        exported_tables.read_restored(loaded, path), loaded.encoder, loaded.refreshable
+    )
 
 
 def load_tables(path: str) -> tuple[RecommenderTables, tf.Module]:
@@ -160,79 +159,8 @@ def load_tables(path: str) -> tuple[RecommenderTables, tf.Module]:
     Returns:
       The tables, and the restored encoder, fit for another `Recommender`.
     """
-    return _read(tf.saved_model.load(path), path)
-
-
-def read_tables(path: str) -> RecommenderTables:
-    """Reads the tables alone: without the graph, and without a second copy that TensorFlow keeps.
-
-    Args:
-      path: Folder of a SavedModel that `save` wrote.
-    """
-    tables, _ = _read(_Variables.of(path), path)
-    return tables
-
-
-def _read(loaded: Any, path: str) -> tuple[RecommenderTables, Any]:
-    splits = loaded.seen_row_splits.numpy()
-    num_businesses = loaded.history_weights.shape[0]
-    retrieval_weight, rating_weight = loaded.default_weights.numpy().tolist()
-    return (
-        RecommenderTables(
-            user_ids=read_ids(os.path.join(path, "assets", "user_ids.txt")),
-            business_ids=loaded.business_ids.numpy()[:num_businesses],
-            query_embeddings=loaded.query_embeddings.numpy(),
-            candidate_embeddings=loaded.candidate_embeddings.numpy(),
-            retrieval_weight=retrieval_weight,
-            rating_weight=rating_weight,
-            rating_dim=int(loaded.rating_dim.numpy()),
-            seen=Bag(loaded.seen_values.numpy(), splits[:-1]),
-            mean_stars=float(loaded.mean_stars.numpy()),
-            business_bias=loaded.business_bias.numpy()[:num_businesses],
-            taste=loaded.taste.numpy()[:num_businesses],
-            history_weights=loaded.history_weights.numpy(),
-            factor_ridge=loaded.factor_ridge.numpy(),
-            factor_weight=float(loaded.factor_weight.numpy()),
-            places=Places(
-                names=loaded.names.numpy()[:num_businesses],
-                categories=read_postings(loaded.filters.categories),
-                cities=read_postings(loaded.filters.cities),
-                locations_degrees=loaded.filters.locations_degrees.numpy(),
-                opening_minutes=loaded.filters.opening_minutes.numpy(),
-                closing_minutes=loaded.filters.closing_minutes.numpy(),
-            ),
-            low_pass_dim=int(loaded.low_pass_dim.numpy()),
-            low_pass_weight=float(loaded.low_pass_weight.numpy()),
-            low_pass_history_weights=loaded.low_pass_history_weights.numpy(),
-        ),
-        loaded.encoder,
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Variables:
-    """Stands for a restored module, or a part of it, whose variables are read when asked for."""
-
-    reader: Any
-    name: str
-
-    @classmethod
-    def of(cls, path: str) -> "_Variables":
-        return cls(tf.train.load_checkpoint(os.path.join(path, "variables", "variables")), "")
-
-    def __getattr__(self, name: str) -> "_Variables":
-        return _Variables(self.reader, f"{self.name}{name}/")
-
-    @property
-    def shape(self) -> list[int]:
-        return self.reader.get_variable_to_shape_map()[self._key]
-
-    def numpy(self) -> np.ndarray:
-        return self.reader.get_tensor(self._key)
-
-    @property
-    def _key(self) -> str:
-        return f"{self.name}.ATTRIBUTES/VARIABLE_VALUE"
+    loaded = tf.saved_model.load(path)
+    return exported_tables.read_restored(loaded, path), loaded.encoder
 
 
 def optional_inputs(path: str, signature: str) -> dict[str, np.ndarray]:
@@ -244,16 +172,3 @@ def optional_inputs(path: str, signature: str) -> dict[str, np.ndarray]:
     """
     defaults = signature_descriptions.read_definitions(path)[signature].defaults
     return {name: tf.make_ndarray(value) for name, value in defaults.items()}
-
-
-def read_ids(path: str) -> np.ndarray:
-    """Reads a list of ids of an export, `assets/user_ids.txt` or `assets/business_ids.txt`.
-
-    Args:
-      path: The file, which has an id a line, in row order.
-
-    Returns:
-      An array of `bytes`.
-    """
-    with tf.io.gfile.GFile(path, "rb") as file:
-        return np.array(file.read().split(b"\n")[:-1], dtype=object)

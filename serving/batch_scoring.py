@@ -25,12 +25,12 @@ from apache_beam.utils import shared
 
 from models import features
 from models.errors import InputError
+from models.exported_tables import USER_IDS_FILE
 from models.signature_inputs import MAX_K
 from serving.bulk_filters import NO_FILTERS, Filters
 from serving.bulk_scorers import (
     PAIR_SCHEMA,
     RECOMMENDATION_SCHEMA,
-    USER_IDS_FILE,
     Scorer,
     load_scorer,
 )

@@ -12,16 +12,13 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from models import export, features, metrics
+from models import exported_tables, features, metrics
+from models.exported_tables import BUSINESS_IDS_FILE, USER_IDS_FILE
 from models.recommender import RATE, RECOMMEND, RECOMMEND_FEATURES
 from models.tables import Bag, IdIndex
 from serving.bulk_filters import Filters
 from serving.loader import load_model
 from serving.signatures import read_saved_model
-
-# Where an export lists its ids, an id a line.
-USER_IDS_FILE = os.path.join("assets", "user_ids.txt")
-BUSINESS_IDS_FILE = os.path.join("assets", "business_ids.txt")
 
 # Rows of the output that are made at once, whatever k is; embeddings that are gathered at once,
 # which a processor's cache holds; users or pairs of a call to a signature.
@@ -104,7 +101,7 @@ class ExactScorer(_IdColumns):
           path: Folder of an exact export.
           filters: Which businesses may be recommended.
         """
-        tables = export.read_tables(path)
+        tables = exported_tables.read(path)
         super().__init__(tables.user_ids, tables.business_ids)
         self._business_ids = pa.array(tables.business_ids, pa.binary()).cast(pa.string())
         self._queries = tables.query_embeddings
@@ -171,8 +168,8 @@ class SignatureScorer(_IdColumns):
           filters: Which businesses may be recommended.
         """
         super().__init__(
-            export.read_ids(os.path.join(path, USER_IDS_FILE)),
-            export.read_ids(os.path.join(path, BUSINESS_IDS_FILE)),
+            exported_tables.read_ids(os.path.join(path, USER_IDS_FILE)),
+            exported_tables.read_ids(os.path.join(path, BUSINESS_IDS_FILE)),
         )
         self._model = load_model(path)
         self._filters: dict[str, Sequence] = filters.inputs()

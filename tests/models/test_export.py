@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from models import export, features, filters
+from models import export, exported_tables, features, filters
 from models.options import Objective
 from models.places import Places
 from models.query_encoder import USER_COVARIATES
@@ -171,7 +171,7 @@ def _same(one, other):
     return np.array_equal(one, other, equal_nan=np.asarray(one).dtype.kind == "f")
 
 
-@pytest.mark.parametrize("read", [lambda path: export.load_tables(path)[0], export.read_tables])
+@pytest.mark.parametrize("read", [lambda path: export.load_tables(path)[0], exported_tables.read])
 def test_tables_round_trip(exact_export, read):
     tables = read(exact_export.path)
     for field in ("user_ids", "business_ids", "query_embeddings", "candidate_embeddings"):
