@@ -82,7 +82,7 @@ class ModelOptions(Options):
       objective: What the two tasks weigh.
       embedding_dim: Coordinates of the retrieval direction; the block has one more.
       low_pass_dim: Coordinates in closed form that stand beside the retrieval direction; 0 for
-        none. What they weigh is chosen on eval, and for `auto` whether they help: see
+        none. What they weigh is chosen on eval, and for `auto` how many there are: see
         `models.low_pass`.
       rating_dim: Interaction coordinates of the rating block; the block has two more.
       taste_dim: Coordinates of who visited what that ratings are summed along; those of the tags

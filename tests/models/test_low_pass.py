@@ -106,11 +106,11 @@ class TestCoordinates:
 class _Towers:
     """Stands for a model: `knows` tells how well its directions follow the groups of `_visits`."""
 
-    def __init__(self, knows):
+    def __init__(self, knows, weight=1.0):
         rng = np.random.default_rng(5)
         group = np.eye(4, dtype=np.float32)
         noise = rng.normal(size=(_USERS + _BUSINESSES, 4)).astype(np.float32)
-        self._queries = knows * group[np.arange(_USERS) % 4] + noise[:_USERS]
+        self._queries = weight * (knows * group[np.arange(_USERS) % 4] + noise[:_USERS])
         self._candidates = knows * group[np.arange(_BUSINESSES) % 4] + noise[_USERS:]
         self.counts = tf.zeros([_BUSINESSES])
         self.retrieval_block_dim = 4
@@ -146,24 +146,48 @@ class TestChoice:
         )
         assert joined.mean() == pytest.approx(ndcg)
 
-    def test_noise_is_left_out(self, look):
-        """Visits at random tell towers that know the groups nothing."""
+    def test_what_surely_does_harm_is_left_out(self, look):
+        """Visits to another group's businesses mislead."""
+        visits = _visits()
+        contrary = Interactions(
+            visits.user_rows, (visits.business_rows + 1) % (_BUSINESSES - 1), visits.stars
+        )
+        spectra = _spectra(contrary)
+        misled = EvalSplit(_USERS, contrary, look.ratings, max_users=_USERS, seed=0)
+        towers = _Towers(knows=2.0, weight=0.03)
+        recipe, ndcg, without = choose_low_pass(spectra, misled, towers, [4, 8])
+        assert recipe == LowPassRecipe()
+        assert ndcg == without
+        forced, ndcg, _ = choose_low_pass(spectra, misled, towers, [4], may_be_none=False)
+        assert forced.dim == 4
+        assert ndcg < 0.95 * without
+
+    def test_the_usual_one_stays_where_nothing_is_sure(self, look):
+        """Visits at random tell towers that know the groups nothing, and do no harm."""
         rng = np.random.default_rng(9)
         noise = Interactions(
             rng.integers(_USERS, size=600),
             rng.integers(_BUSINESSES, size=600),
             np.ones(600, np.float32),
         )
-        spectra = _spectra(noise)
-        recipe, ndcg, without = choose_low_pass(spectra, look, _Towers(knows=9.0), [4, 8])
-        assert recipe == LowPassRecipe()
-        assert ndcg == without
-        forced, _, _ = choose_low_pass(spectra, look, _Towers(knows=9.0), [4], may_be_none=False)
-        assert forced.dim == 4
+        recipe, ndcg, without = choose_low_pass(
+            _spectra(noise), look, _Towers(knows=9.0), [4, 8, 600]
+        )
+        assert recipe == LowPassRecipe(8, 0.25, 0.25)
+        assert ndcg == pytest.approx(without, rel=0.01)
 
-    def test_a_larger_one_must_be_better(self, spectra, look):
-        recipe, _, _ = choose_low_pass(spectra, look, _Towers(knows=0.0), [4, 4, 4])
+    def test_one_that_changes_nothing_is_left_out(self, look, visits):
+        """Nobody who is asked about has a history."""
+        nobody = visits[np.zeros(0, np.int64)]
+        unseen = EvalSplit(_USERS, nobody, look.ratings, max_users=_USERS, seed=0)
+        recipe, _, _ = choose_low_pass(_spectra(visits), unseen, _Towers(knows=1.0), [4, 8])
+        assert recipe == LowPassRecipe()
+
+    def test_what_is_surely_better_than_the_usual_one_is_taken(self, spectra, look):
+        """Towers that know nothing are no match for a block, which should weigh more."""
+        recipe, _, _ = choose_low_pass(spectra, look, _Towers(knows=0.0), [4])
         assert recipe.dim == 4
+        assert recipe.weight > 0.25
 
     def test_many_businesses_mean_fewer_users(self, spectra, look, monkeypatch):
         monkeypatch.setattr("models.closed_forms._MAX_CELLS", 10 * _BUSINESSES)
