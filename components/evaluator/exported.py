@@ -8,7 +8,7 @@ from tfx.dsl.io import fileio
 from models import export, features, metrics
 from models.evaluation import RetrievalEvaluation
 from models.measurements import CUT_OFFS
-from models.recommender import RecommenderTables
+from models.recommender_tables import RecommenderTables
 from models.tables import IdIndex, Interactions
 
 SERVED = "t2rec"  # The folder of the versions that are being served.
