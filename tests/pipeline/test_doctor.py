@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from pipeline import cli, doctor
+from pipeline import cli, commands, doctor
 from pipeline.doctor import State
 
 
@@ -45,7 +45,7 @@ def findings(monkeypatch):
 
 @pytest.mark.slow
 def test_this_machine_has_what_is_needed(tmp_path, capsys):
-    assert cli.main(["doctor", "--root", str(tmp_path / "new")]) == cli.DONE
+    assert cli.main(["doctor", "--root", str(tmp_path / "new")]) == commands.DONE
     said = capsys.readouterr().out
     lines = said.splitlines()
     assert "MISSING" not in said and lines[-1].startswith("t2rec works here")
@@ -59,7 +59,7 @@ def test_what_is_missing_fails_the_command(findings, capsys):
         doctor.Finding("Python", State.OK, "3.10.13"),
         doctor.Finding("memory", State.MISSING, "1.0 GB free; expected 3", "End other programs."),
     )
-    assert cli.main(["doctor"]) == cli.FAILED
+    assert cli.main(["doctor"]) == commands.FAILED
     assert capsys.readouterr().out.splitlines() == [
         "ok       Python             3.10.13",
         "MISSING  memory             1.0 GB free; expected 3",
@@ -71,7 +71,7 @@ def test_what_is_missing_fails_the_command(findings, capsys):
 
 def test_limits_do_not_fail_the_command(findings, capsys):
     findings(doctor.Finding("Java", State.LIMITED, "none", "Install it."))
-    assert cli.main(["doctor"]) == cli.DONE
+    assert cli.main(["doctor"]) == commands.DONE
     assert "t2rec works here, within the limits above" in capsys.readouterr().out
 
 

@@ -1,0 +1,312 @@
+"""What the commands of `t2rec` do; nothing heavy is imported before a command needs it.
+
+Each takes the arguments that `pipeline.cli` parsed and returns an exit code.
+"""
+
+import argparse
+import collections
+import os
+import time
+from collections.abc import Sequence
+
+from models.errors import ConfigError
+from models.theory import experiments
+from pipeline import console
+from serving import server_options
+
+DONE, FAILED, BAD_USAGE, NOT_BLESSED = 0, 1, 2, 3
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the whole pipeline on this machine."""
+    from pipeline import config, progress
+
+    settings = config.load_config(args.config, args.settings, fast=args.fast)
+    from models import options
+
+    if settings.training.distribute == options.MULTI_WORKER:
+        from models import replicas
+
+        replicas.check_chief()
+    _make_root(args.root)
+    progress.log_to_file(os.path.join(args.root, "logs", "run.log"))
+    paths = args.data or [_generate(settings, os.path.join(args.root, "data"))]
+    from apache_beam.io import filesystems
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from components.yelp_example_gen import inputs, places
+
+    # Some filesystems can't be asked for the data without their options.
+    beam = _beam_args(args, [*paths, args.root])
+    filesystems.FileSystems.set_options(PipelineOptions(beam))
+    data = places.pack_paths(paths)
+    inputs.find_inputs(data, settings.split.method)  # Fails before the half minute of imports.
+    console.note("loading TFX, about half a minute ...")
+    from pipeline import local_runner
+
+    root = local_runner.Root(os.path.abspath(args.root))
+    report = local_runner.run(settings, data, root, beam)
+    console.say("\n" + console.metrics_tables(report))
+    if not report["blessing"]["blessed"]:
+        console.say(
+            f"\nNothing was pushed. Report: {args.root}/report/index.html\n"
+            f"To ask the model all the same: t2rec query --model {local_runner.find_trained(root)}"
+        )
+        return NOT_BLESSED
+    console.say(
+        f"\nServing {args.root}/serving/t2rec/{report['pushed_version']}; report: "
+        f"{args.root}/report/index.html\nNext: t2rec query --model {args.root} USER_ID"
+    )
+    return DONE
+
+
+def _make_root(root: str) -> None:
+    """Makes sure that results can be written before anything is computed.
+
+    Raises:
+      ConfigError: If the folder can't be made or written to.
+    """
+    probe = os.path.join(root, ".writable")
+    try:
+        os.makedirs(root, exist_ok=True)
+        with open(probe, "w", encoding="utf-8"):
+            pass
+        os.remove(probe)
+    except OSError as error:
+        raise ConfigError(
+            f"Expected a folder that can be written to as --root; got {root!r} "
+            f"({error.strerror}). Choose another one."
+        ) from error
+
+
+def _generate(settings, out_dir: str) -> str:
+    from pipeline import synth
+
+    wanted = settings.synthetic
+    console.note(f"no --data: generating {wanted.reviews:,} reviews in {out_dir}")
+    if not synth.is_generated(out_dir, wanted.reviews, wanted.seed):
+        synth.generate(out_dir, wanted.reviews, wanted.seed)
+    return out_dir
+
+
+def synth(args: argparse.Namespace) -> int:
+    """Writes Yelp-shaped data."""
+    from pipeline import synth
+
+    def show(done: int, total: int) -> None:
+        console.note(f"{done:,} of {total:,} reviews")
+
+    truth = synth.generate(args.out, args.reviews, args.seed, on_progress=show)
+    console.say(
+        f"{truth['num_reviews']:,} reviews of {truth['num_users']:,} users and "
+        f"{truth['num_businesses']:,} businesses in {args.out}; the truth itself has an RMSE of "
+        f"{truth['noise_floor_rmse']:.4f} stars"
+    )
+    return DONE
+
+
+def report(args: argparse.Namespace) -> int:
+    """Builds the page of a run, or of two."""
+    from pipeline import report_folder
+
+    folders = [
+        report_folder.ReportFolder(os.path.join(root, "report"))
+        for root in args.compare or [args.root]
+    ]
+    if args.compare:
+        report_folder.compare(folders[0], folders[1], args.compare, args.out)
+    path = os.path.abspath(args.out if args.compare else folders[0].build())
+    console.say(path)
+    if args.open:
+        import webbrowser
+
+        webbrowser.open(f"file://{path}")
+    return DONE
+
+
+def compile_(args: argparse.Namespace) -> int:
+    """Writes the Kubeflow pipeline spec."""
+    from pipeline import config
+
+    settings = config.load_config(args.config, args.settings)
+    from pipeline import kubeflow_runner
+
+    kubeflow_runner.compile_spec(settings, args.image, args.out, _beam_args(args, None))
+    console.say(
+        f"wrote {args.out}\nNext: t2rec submit --endpoint URL --spec {args.out} --data PATH "
+        "--serving-dir DIR"
+    )
+    return DONE
+
+
+def submit(args: argparse.Namespace) -> int:
+    """Runs a compiled spec on Kubeflow."""
+    if args.poll_seconds <= 0:
+        raise ConfigError(f"Expected --poll-seconds above 0; got {args.poll_seconds}.")
+    from components.yelp_example_gen import places
+    from pipeline import kubeflow_client
+
+    run = kubeflow_client.submit(
+        kubeflow_client.Submission(
+            endpoint=args.endpoint,
+            spec=args.spec,
+            parameters={
+                "data": places.pack_paths(args.data),
+                "data_version": args.data_version or time.strftime("%Y-%m-%dT%H:%M:%S"),
+                "serving_dir": args.serving_dir,
+                "checkpoint_dir": args.checkpoint_dir,
+            },
+            name=args.name,
+            experiment=args.experiment,
+            root=args.root,
+            namespace=args.namespace,
+            poll_seconds=args.poll_seconds,
+        )
+    )
+    console.say(f"started {run.url}")
+    if not args.no_watch:
+        run.watch()
+        console.say("succeeded")
+    return DONE
+
+
+def worker(args: argparse.Namespace) -> int:
+    """Trains as one worker of a cluster."""
+    from components.trainer import cluster
+    from pipeline import progress
+
+    progress.show_details()
+    cluster.follow(args.checkpoint_dir, console.note)
+    return DONE
+
+
+def serve(args: argparse.Namespace) -> int:
+    """Answers TensorFlow Serving's protocols."""
+    options = server_options.from_arguments(args)
+    if options.log_format == "json":
+        from serving import json_logs
+
+        json_logs.log_as_json()
+    else:
+        from pipeline import progress
+
+        progress.show_details()
+    from serving import server
+
+    server.serve(options)
+    return DONE
+
+
+def query(args: argparse.Namespace) -> int:
+    """Recommends businesses to users."""
+    from pipeline import query
+
+    query.show(args)
+    return DONE
+
+
+def refresh(args: argparse.Namespace) -> int:
+    """Pushes a version with other businesses or users."""
+    if not args.businesses and not args.users:
+        raise ConfigError("Expected --businesses, --users or both; got neither. Give a file.")
+    from pipeline import progress
+
+    progress.show_details()
+    from pipeline import refresh
+
+    done = refresh.refresh_export(
+        args.model, args.businesses, args.users, args.target_recall, args.max_reject_fraction
+    )
+    console.say(", ".join(f"{count:,} {name}" for name, count in done.counts.items()))
+    recall = f"recall@10 of the index {done.recall}"
+    if done.version is None:
+        console.say(f"{recall}, significantly below {args.target_recall}: nothing was pushed")
+        return NOT_BLESSED
+    console.say(f"{recall}; pushed version {done.version}")
+    return DONE
+
+
+def theory(args: argparse.Namespace) -> int:
+    """Puts the paper's claims to the test."""
+    if args.jobs < 1:
+        raise ConfigError(f"Expected --jobs of at least 1; got {args.jobs}. Give 1 or more.")
+    from models.theory import program
+    from pipeline import progress
+
+    progress.show_details()
+    names = [args.experiment] if args.experiment else experiments.NAMES
+    console.say(program.run_experiments(names, args.profile, args.out, args.jobs, args.runs))
+    return DONE
+
+
+def score(args: argparse.Namespace) -> int:
+    """Scores users or pairs on Beam."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from models import features
+    from pipeline import progress, query
+    from serving import batch_scoring, bulk_filters, row_sources
+
+    progress.show_details()
+    files = [args.pairs or args.users]
+    paths = [path for path in files if path != batch_scoring.ALL_USERS]
+    options = PipelineOptions(_beam_args(args, [args.model, args.out, *paths]))
+    if args.users:
+        excluded = list(args.exclude)
+        if args.exclude_file:
+            excluded += row_sources.read_column(args.exclude_file, features.BUSINESS_ID)
+        filters = bulk_filters.Filters(
+            category=args.category,
+            city=args.city,
+            open_at_minute=query.parse_time(args.open_at) if args.open_at else -1,
+            near_degrees=tuple(args.near[:2]) if args.near else (0.0, 0.0),
+            within_km=args.near[2] if args.near else 0.0,
+            excluded=tuple(excluded),
+        )
+        counts = batch_scoring.score_users(
+            args.model, args.users, args.k, args.exclude_seen, args.out, options, filters
+        )
+    else:
+        counts = batch_scoring.score_pairs(args.model, args.pairs, args.out, options)
+    console.say(", ".join(f"{name} {count:,}" for name, count in counts.items()))
+    console.say(f"in {args.out}")
+    return DONE
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """Checks what t2rec needs of this machine."""
+    from pipeline import doctor
+
+    console.note("checking this machine, half a minute in all ...")
+    states: collections.Counter = collections.Counter()
+    for finding in doctor.examine(args.root):
+        console.say(console.labelled(finding.state.value, finding.name, finding.text))
+        if finding.remedy:
+            console.say(console.labelled("", "", finding.remedy))
+        states[finding.state] += 1
+    if missing := states[doctor.State.MISSING]:
+        console.say(
+            f"\nt2rec may not work here before what is missing is there: {missing} of these"
+        )
+        return FAILED
+    limits = ", within the limits above" if states[doctor.State.LIMITED] else ""
+    console.say(f"\nt2rec works here{limits}. Next: t2rec run --root runs/demo")
+    return DONE
+
+
+def _beam_args(args: argparse.Namespace, paths: Sequence[str] | None) -> list[str]:
+    """Checks where Beam pipelines go, and returns the options that send them there.
+
+    Args:
+      args: Of the command.
+      paths: What workers read and write; None if the engine is not asked from here.
+    """
+    from pipeline import beam_engines, beam_options
+
+    if not args.engine:
+        return beam_options.beam_args(args.beam)
+    engine = beam_engines.Engine.from_url(args.engine)
+    if paths is not None:
+        engine.check_paths(paths)
+        engine.check_reachable()
+    return beam_options.beam_args([*engine.beam_args(), *args.beam])
