@@ -111,9 +111,15 @@ def _compare(table: str, programs: list[str], directory: str, path: str) -> None
             f"{min(tiny):.2f}",
             f"{min(marginal):.2f}",
             f"{statistics.median(marginal):.2f}",
-            f"{max(usage.peak_mb for usage in measured[program, 'full']):.0f}",
-            f"{max(usage.peak_mb for usage in measured[program, '1/20']):.0f}",
+            _peak(measured[program, "full"]),
+            _peak(measured[program, "1/20"]),
         )
+
+
+def _peak(usages: list[processes.Usage]) -> str:
+    """Says the largest peak in MB; nothing if a process was too small and short to be seen."""
+    peak = max(usage.peak_mb for usage in usages)
+    return f"{peak:.0f}" if peak else ""
 
 
 def _compare_workers(directory: str, data: str) -> None:
@@ -141,7 +147,7 @@ def _compare_workers(directory: str, data: str) -> None:
             f"{min(walls):.1f}",
             f"{statistics.median(walls):.1f}",
             f"{statistics.median(usage.cpu_seconds for usage in usages):.1f}",
-            f"{max(usage.peak_mb for usage in usages):.0f}",
+            _peak(usages),
         )
 
 

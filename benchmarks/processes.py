@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 import threading
@@ -19,7 +20,8 @@ class Usage:
     Attributes:
       cpu_seconds: User and system time.
       wall_seconds: Elapsed time.
-      peak_mb: Largest resident set of the process or of one of its children, in 10^6 bytes.
+      peak_mb: Largest resident set of the process or of one of its children, in 10^6 bytes; if the
+        caller's was larger, what polling saw of all of them.
       tree_peak_mb: Largest sum of the resident sets of all of them, as far as polling sees it.
     """
 
@@ -60,13 +62,17 @@ def run(module: str, *arguments: object, num_threads: int = 1) -> Usage:
     wall_seconds = time.perf_counter() - start
     tree.finished.set()
     tree.join()
+    peak = usage.ru_maxrss * 1024
+    # The system counts from what the process was forked off from.
+    if usage.ru_maxrss <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
+        peak = tree.peak_bytes
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
     return Usage(
         cpu_seconds=usage.ru_utime + usage.ru_stime,
         wall_seconds=wall_seconds,
-        peak_mb=usage.ru_maxrss * 1024 / _MB,
-        tree_peak_mb=max(tree.peak_bytes, usage.ru_maxrss * 1024) / _MB,
+        peak_mb=peak / _MB,
+        tree_peak_mb=max(tree.peak_bytes, peak) / _MB,
     )
 
 

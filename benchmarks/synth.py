@@ -1,5 +1,6 @@
 """Speed of `t2rec synth` on one core, against writing the same bytes and nothing else."""
 
+import argparse
 import os
 import resource
 import statistics
@@ -29,8 +30,15 @@ def _cpu_seconds(program: str, *args: str) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def main() -> None:
-    """Prints the medians over pairs of runs."""
+def main(arguments: list[str] | None = None) -> None:
+    """Prints the medians over pairs of runs.
+
+    Args:
+      arguments: Command line; it has no options.
+    """
+    argparse.ArgumentParser(prog="python -m benchmarks synth", description=__doc__).parse_args(
+        arguments or []
+    )
     generated, copied, ratios = [], [], []
     for _ in range(NUM_PAIRS):
         with tempfile.TemporaryDirectory() as data, tempfile.TemporaryDirectory() as copy:
