@@ -73,7 +73,7 @@ def choose_low_pass(
     """Chooses a block to stand beside towers, on visits that they never saw.
 
     The eval split holds few visits a user: the best of many recipes is so in part by chance. So a
-    usual one is taken unless another is surely better, and none where that surely does harm.
+    usual one is taken unless another is surely better, and none where it does not help.
 
     Args:
       spectra: By user exponent, those of the visits that the towers learnt from: `LowPass.of`.
@@ -107,13 +107,11 @@ def choose_low_pass(
             if recipe not in tried:
                 tried[recipe] = ndcgs(recipe)
     best = max(tried, key=lambda recipe: _least_gain(tried[recipe] - tried[usual]))
-    without = look.ndcgs(queries, candidates)
-    chosen = tried[best]
-    # The towers are those that this eval split liked best, by chance as well: it flatters them.
-    harm = without - chosen
-    if may_be_none and (_least_gain(harm) > 0 or not harm.any()):
-        best, chosen = LowPassRecipe(), without
-    return best, float(chosen.mean()), float(without.mean())
+    with_block, without = tried[best].mean(), look.ndcgs(queries, candidates).mean()
+    # Every coordinate is searched at every request: one that does not help goes.
+    if may_be_none and with_block <= without:
+        best, with_block = LowPassRecipe(), without
+    return best, float(with_block), float(without)
 
 
 def _usual_low_pass(dims: Sequence[int], exponents: Sequence[float]) -> LowPassRecipe:
