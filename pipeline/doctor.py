@@ -248,6 +248,7 @@ def check_port(name: str, host: str, port: int) -> Finding:
       host: Address to listen on.
       port: Its port.
     """
+    option = "--port" if name == "REST" else "--grpc-port"
     name = f"port of {name}"
     with socket.socket() as listener:
         # As servers do: connections that ended a moment ago don't matter.
@@ -256,7 +257,6 @@ def check_port(name: str, host: str, port: int) -> Finding:
             listener.bind((host, port))
             listener.listen()
         except OSError as error:
-            option = "--port" if name.endswith("REST") else "--grpc-port"
             return Finding(
                 name, State.LIMITED, f"{host}:{port} is taken ({error.strerror})",
                 f"A server may run already; another one needs `t2rec serve {option} PORT`.",
@@ -281,7 +281,8 @@ def check_java(command: str = "java") -> Finding:
     version = re.search(r'version "([^"]+)', done.stderr)
     found = version.group(1) if version else "of an unknown version"
     if found.split(".")[0] not in _JAVA:
-        return Finding("Java", State.LIMITED, f"{found}; expected 11 or 17; {only}", remedy)
+        wanted = " or ".join(_JAVA)
+        return Finding("Java", State.LIMITED, f"{found}; expected {wanted}; {only}", remedy)
     if not shutil.which("mvn"):
         return Finding("Java", State.LIMITED, f"{found}, but no Maven; {only}", remedy)
     return Finding("Java", State.OK, f"{found}, and Maven")

@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 
 from models import exported_tables, features, metrics
-from models.exported_tables import BUSINESS_IDS_FILE, USER_IDS_FILE
 from models.recommender import RATE, RECOMMEND, RECOMMEND_FEATURES
 from models.tables import Bag, IdIndex
 from serving.bulk_filters import Filters
@@ -168,8 +167,8 @@ class SignatureScorer(_IdColumns):
           filters: Which businesses may be recommended.
         """
         super().__init__(
-            exported_tables.read_ids(os.path.join(path, USER_IDS_FILE)),
-            exported_tables.read_ids(os.path.join(path, BUSINESS_IDS_FILE)),
+            exported_tables.read_ids(os.path.join(path, exported_tables.USER_IDS_FILE)),
+            exported_tables.read_ids(os.path.join(path, exported_tables.BUSINESS_IDS_FILE)),
         )
         self._model = load_model(path)
         self._filters: dict[str, Sequence] = filters.inputs()

@@ -6,6 +6,7 @@ from typing import Any
 
 from tfx.dsl.io import fileio
 
+from models.exported_tables import BUSINESS_IDS_FILE, USER_IDS_FILE
 from serving.loader import ServedModel
 from serving.signatures import Signature
 
@@ -38,8 +39,8 @@ def canned_requests(model: ServedModel) -> list[CannedRequest]:
       Requests; those for users and businesses name some of the export's own and an unknown one.
     """
     ids = {
-        "user_id": _some_ids(model.path, "user_ids.txt"),
-        "business_id": _some_ids(model.path, "business_ids.txt"),
+        "user_id": _some_ids(model.path, USER_IDS_FILE),
+        "business_id": _some_ids(model.path, BUSINESS_IDS_FILE),
     }
     made = []
     for name, signature in model.signatures.items():
@@ -67,9 +68,9 @@ def _options(signature: Signature, business_ids: list[str]) -> dict[str, Any]:
     return {name: options[name] for name in signature.inputs if name in options}
 
 
-def _some_ids(model_path: str, asset: str) -> list[str]:
-    """Returns the first ids of an asset, as many for any asset, and one that isn't there."""
-    path = os.path.join(model_path, "assets", asset)
+def _some_ids(model_path: str, ids_file: str) -> list[str]:
+    """Returns the first ids of a list, as many of any list, and one that isn't there."""
+    path = os.path.join(model_path, ids_file)
     if not fileio.exists(path):
         return [NOBODY] * (_NUM_KNOWN + 1)
     with fileio.open(path, "rb") as file:
