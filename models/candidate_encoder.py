@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from models.candidate_prior import blend
 from models.preprocessing import CATEGORIES, CITY, NUMERIC
 from models.taste import MAX_COORDINATE
 from models.towers import CONTENT, PRIOR, ROW, SUMS, TASTE
@@ -47,6 +48,13 @@ class CandidateEncoder(tf.Module):
         self._visits = _table(np.pad(visits, [(0, 1), (0, 0)]), "visits")
         self._tags = _table(taste.tags, "tags")
         self._content = _table(model.businesses.content_tokens, "content_tokens")
+        self._block_dim = model.options.retrieval_block_dim
+        self._candidate_prior, prior = None, model.candidate_prior
+        if prior is not None:
+            self._candidate_prior = _table(prior.weights, "candidate_prior")
+            self._candidate_intercept = _table(prior.intercept, "candidate_intercept")
+            self._counts = _table(np.pad(model.counts.numpy(), [(0, 1)]), "counts")
+            self._prior_visits = prior.visits
         self._prior_weights = _table(priors.business_weights[:, None], "prior_weights")
         self._prior_intercept = priors.business_intercept
         self.encode = tf.function(
@@ -87,15 +95,27 @@ class CandidateEncoder(tf.Module):
             PRIOR: prior,
             NUMERIC: transformed[NUMERIC],
             TASTE: taste,
-            CONTENT: self._sum_content(tokens),
+            CONTENT: self._sum_all(tokens, self._content),
             **tokens,
         })
+        if self._candidate_prior is not None:
+            numeric = transformed[NUMERIC]
+            of_numeric, of_tokens = tf.split(self._candidate_prior, [numeric.shape[1], -1])
+            promised = tf.matmul(numeric, of_numeric) + self._sum_all(tokens, of_tokens)
+            learnt, rest = tf.split(embedding, [self._block_dim, -1], axis=1)
+            told = blend(
+                learnt,
+                promised + self._candidate_intercept,
+                tf.gather(self._counts, known),
+                self._prior_visits,
+            )
+            embedding = tf.concat([told, rest], axis=1)
         return {EMBEDDING: embedding, TASTE: taste, BIAS: prior[:, 0]}
 
-    def _sum_content(self, tokens: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Adds up the content coordinates of tokens: see `models.content`."""
+    def _sum_all(self, tokens: Mapping[str, tf.Tensor], coordinates: tf.Tensor) -> tf.Tensor:
+        """Adds up what a table says of all tokens, in the order of `content.token_presence`."""
         keys = sorted(self._vocabulary_sizes)
-        parts = tf.split(self._content, [self._vocabulary_sizes[key] for key in keys])
+        parts = tf.split(coordinates, [self._vocabulary_sizes[key] for key in keys])
         return tf.add_n([
             _sum_tokens(tokens[key], part) for key, part in zip(keys, parts, strict=True)
         ])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from models.candidate_prior import CandidatePrior, PriorRecipe
 from models.factors import FactorRecipe
 from models.looks import EvalSplit
 from models.low_pass import LowPass, LowPassRecipe
@@ -22,6 +23,9 @@ _FACTOR_DIVISORS = (1, 2, 4)
 _LOW_PASS_WEIGHTS = (0.5, 0.25, 1.0, 2.0, 4.0)
 # Helped a little in fifteen of eighteen splits of three sets; in two of FilmTrust's it did harm.
 _USUAL_LOW_PASS = LowPassRecipe(dim=64, user_exponent=0.25, weight=0.25)
+# What covariates may be worth, in visits; and what may be taken off the popularity of newcomers.
+_PRIOR_VISITS = (1.0, 4.0, 16.0)
+_DISCOUNTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 # Scores of the lists that one try ranks, at most.
 _MAX_CELLS = 100_000_000
 
@@ -61,6 +65,52 @@ def choose_factors(
     told = "%d rating factors of weight %g: eval RMSE %.4f, %.4f without"
     _LOG.info(told, best.dim, best.weight, least, np.sqrt(without.mean()))
     return best, least
+
+
+def choose_candidate_prior(
+    prior: CandidatePrior,
+    look: EvalSplit,
+    model: TwoTowerModel,
+    max_cost: float,
+) -> tuple[PriorRecipe, float, float]:
+    """Chooses what covariates count where businesses have few visits, or none.
+
+    Eval can't tell a business that has just opened from one that nobody likes: its lists lose by
+    whoever was not visited in training, unless it was in eval. So newcomers get as much of the
+    popularity that their covariates promise as costs those lists next to nothing.
+
+    Args:
+      prior: All that covariates promise.
+      look: The eval split.
+      model: The towers; left with what was chosen.
+      max_cost: Share of the NDCG that popularity of newcomers may cost.
+
+    Returns:
+      The recipe; and the mean of `EvalSplit.ndcgs` with it, and with no more than directions of
+      newcomers, of at least some of the users of the eval split.
+    """
+    look = look.thinned(max(1, _MAX_CELLS // model.counts.shape[0]))
+
+    def ndcgs(recipe: PriorRecipe) -> np.ndarray:
+        model.candidate_prior = prior.limited(recipe)
+        return look.ndcgs(*look.embed(model))
+
+    best = PriorRecipe()
+    without = ndcgs(best)
+    tried = {PriorRecipe(visits): ndcgs(PriorRecipe(visits)) for visits in _PRIOR_VISITS}
+    likeliest = max(tried, key=lambda recipe: tried[recipe].mean())
+    reached = without.mean()
+    if _is_gain(tried[likeliest] - without):
+        best, reached = likeliest, tried[likeliest].mean()
+    least = (1.0 - max_cost) * reached
+    for discount in _DISCOUNTS:
+        recipe = dataclasses.replace(best, discount=discount)
+        ndcg = ndcgs(recipe).mean()
+        if ndcg >= least:
+            best, reached = recipe, ndcg
+            break
+    model.candidate_prior = prior.limited(best)
+    return best, float(reached), float(without.mean())
 
 
 def choose_low_pass(

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.aggregates import RatingSums
+from models.candidate_prior import CandidatePrior
 from models.checkpoints import Checkpoints
 from models.curves import Curves
 from models.low_pass import BUSINESS_EXPONENT, LowPass, LowPassRecipe
@@ -137,6 +138,15 @@ class Fit:
     def forget_rating_rows(self) -> None:
         """Drops what each rating is shown of the others: no loop over ratings will follow."""
         self._ratings = {}
+
+    def has_candidate_prior(self) -> bool:
+        """Tells whether retrieval may read covariates of businesses, and there are any."""
+        return self.options.candidate_covariates != 0.0
+
+    def candidate_prior(self, model: TwoTowerModel) -> CandidatePrior:
+        """Makes what covariates say of businesses in retrieval, of a model without it."""
+        blocks = model.embed_candidates()[:, : model.options.retrieval_block_dim]
+        return CandidatePrior.fit(self.star.businesses, blocks, model.counts.numpy())
 
     def low_pass(self, recipe: LowPassRecipe) -> LowPass:
         """Makes the low-pass block of these interactions, cut out of what eval chose from."""

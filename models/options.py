@@ -98,7 +98,10 @@ class ModelOptions(Options):
         history; if so, the history that it sees in training is whole.
       query_covariates: What the users' covariates weigh in the retrieval direction; 0 leaves them
         out.
-      candidate_covariates: What the businesses' covariates weigh there, likewise.
+      candidate_covariates: What the businesses' covariates weigh there, likewise; 0 also keeps
+        them from saying where a business that nobody has visited should stand.
+      max_newcomer_cost: Share of the eval split's NDCG that lists may lose to businesses without
+        visits: they get so much of the popularity that their covariates promise.
       dropout: Share of hidden units dropped in training.
       cold_dropout: Share of rating rows, a side each, whose history is hidden in training.
       id_dropout: Share of businesses whose id is hidden from a training step.
@@ -117,6 +120,7 @@ class ModelOptions(Options):
     user_embedding: bool | Auto = "auto"
     query_covariates: Weight | Auto = "auto"
     candidate_covariates: Weight | Auto = "auto"
+    max_newcomer_cost: Share = 0.005
     dropout: Share = 0.1
     cold_dropout: Share = 0.05
     id_dropout: Share = 0.0

@@ -9,6 +9,7 @@ from models.fit import Fit, Records
 from models.options import ModelOptions, TrainingOptions
 from models.preparation import prepare
 from models.rating_training import RatingLoop
+from models.recipes import RETRIEVAL
 from models.sizing import Sizes
 from models.tables import EntityTable, Interactions
 from models.trials import Choice, Trials, settle
@@ -128,6 +129,8 @@ def train(
                 model.factors = factors.weighted(choice.factors.weight)
         del loop  # It holds what rating rows are shown, too.
         fit.forget_rating_rows()
+        if task == RETRIEVAL and fit.has_candidate_prior():
+            model.candidate_prior = fit.candidate_prior(model).limited(choice.candidate_prior)
         if choice.low_pass.dim:
             model.low_pass = fit.low_pass(choice.low_pass)
     return TrainingResult(

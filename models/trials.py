@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from models import checkpoints, gradients, replicas
+from models.candidate_prior import PriorRecipe
 from models.checkpoints import RunCheckpoint
-from models.closed_forms import choose_factors, choose_low_pass
+from models.closed_forms import choose_candidate_prior, choose_factors, choose_low_pass
 from models.curves import Curves
 from models.errors import InputError
 from models.factors import FactorRecipe
@@ -48,6 +49,7 @@ class Choice:
       num_steps: Steps of that run.
       factors: The rating factors; of dimension 0 where none help.
       low_pass: The block beside the retrieval direction; of dimension 0 where none helps.
+      candidate_prior: What covariates count where businesses have few visits, or none.
     """
 
     recipe: Recipe
@@ -56,6 +58,7 @@ class Choice:
     num_steps: int
     factors: FactorRecipe = FactorRecipe()
     low_pass: LowPassRecipe = LowPassRecipe()
+    candidate_prior: PriorRecipe = PriorRecipe()
 
 
 def settle(
@@ -114,7 +117,8 @@ class Trials:
         self._look = look
         self._space = self._list_recipes()
         self._has_low_pass = task == RETRIEVAL and bool(fit.low_pass_dims())
-        self._keeps_weights = keep_weights or self._has_low_pass
+        self._has_prior = task == RETRIEVAL and fit.has_candidate_prior()
+        self._keeps_weights = keep_weights or self._has_low_pass or self._has_prior
         self._best = -math.inf
         # None where an earlier process has kept them.
         self._best_weights: list[np.ndarray] | None = None
@@ -151,7 +155,7 @@ class Trials:
             max(outcome.progress.looks, key=lambda one: one.score).step,
             outcome.num_steps,
             outcome.factors,
-            self._choose_low_pass(best.recipe) if self._has_low_pass else LowPassRecipe(),
+            *self._choose_closed_forms(best.recipe),
         )
 
     def best_weights(self) -> list[np.ndarray]:
@@ -228,18 +232,31 @@ class Trials:
         return is_best
 
     @gradients.forgotten()
-    def _choose_low_pass(self, recipe: Recipe) -> LowPassRecipe:
-        """Chooses what stands beside the best trial, as it was at its best look."""
-        fit = self._fit
+    def _choose_closed_forms(self, recipe: Recipe) -> tuple[LowPassRecipe, PriorRecipe]:
+        """Chooses what stands beside the best trial of retrieval, as it was at its best look."""
+        low_pass, prior, fit = LowPassRecipe(), PriorRecipe(), self._fit
+        if not (self._has_low_pass or self._has_prior):
+            return low_pass, prior
         loop = _make_loop(self._task, fit, recipe)
         loop.load(self.best_weights())
-        is_open = fit.options.low_pass_dim == AUTO
-        dims = fit.low_pass_dims()
-        spectra = fit.low_pass_spectra()
-        chosen, ndcg, without = choose_low_pass(spectra, self._look, loop.model, dims, is_open)
-        told = "low-pass block of %d coordinates, weight %g: eval NDCG@%d %.4f, %.4f without"
-        _LOG.info(told, chosen.dim, chosen.weight, DEPTH, ndcg, without)
-        return replicas.agreed(chosen)
+        model = loop.model
+        if self._has_prior:
+            promised, most = fit.candidate_prior(model), fit.options.max_newcomer_cost
+            prior, ndcg, without = choose_candidate_prior(promised, self._look, model, most)
+            told = "covariates are worth %g visits, %s: eval NDCG@%d %.4f, %.4f without"
+            popularity = (
+                "and no popularity to newcomers"
+                if prior.discount is None
+                else f"and newcomers their popularity less {prior.discount:g} nats"
+            )
+            _LOG.info(told, prior.visits, popularity, DEPTH, ndcg, without)
+        if self._has_low_pass:
+            is_open, dims = fit.options.low_pass_dim == AUTO, fit.low_pass_dims()
+            spectra = fit.low_pass_spectra()
+            low_pass, ndcg, without = choose_low_pass(spectra, self._look, model, dims, is_open)
+            told = "low-pass block of %d coordinates, weight %g: eval NDCG@%d %.4f, %.4f without"
+            _LOG.info(told, low_pass.dim, low_pass.weight, DEPTH, ndcg, without)
+        return replicas.agreed((low_pass, prior))
 
 
 @gradients.forgotten()

@@ -5,6 +5,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from models.aggregates import RatingSums
+from models.candidate_prior import CandidatePrior, blend
 from models.factors import Factors
 from models.hidden import Dropout
 from models.low_pass import LowPass
@@ -63,6 +64,7 @@ class TwoTowerModel(tfrs.Model):
         self.options = options
         self.sums = sums
         # In closed form, once the towers are trained.
+        self.candidate_prior: CandidatePrior | None = None
         self.low_pass = LowPass.none(businesses.num_rows)
         self.factors = Factors.none(users.num_rows, businesses.num_rows)
         self._users = users
@@ -294,6 +296,10 @@ class TwoTowerModel(tfrs.Model):
             for start in range(0, self.businesses.num_rows, _BLOCK_ROWS)
         ]
         embedded = np.concatenate([block.numpy() for block in blocks])
+        prior, cut = self.candidate_prior, self.options.retrieval_block_dim
+        if prior is not None:
+            told = blend(embedded[:, :cut], prior.businesses, self.counts, prior.visits)
+            embedded[:, :cut] = told.numpy()
         return self._insert(embedded, self.low_pass.businesses, self.factors.businesses)
 
     def _insert(

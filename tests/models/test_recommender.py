@@ -375,7 +375,7 @@ class TestRecommend:
     def test_rows_of_a_batch_keep_their_own_filters(self, reply, oracle, exact_export):
         told = [
             {"category": "Bars"},
-            {"among": np.arange(0, 99, 3)},  # Open at ten on a Monday.
+            {"among": np.arange(0, 100, 3)},  # Open at ten on a Monday.
             {"among": np.arange(28, 33), "min_stars": 3.0},
             {"category": "Tea & Cakes", "shortlist": 30},
         ]

@@ -84,8 +84,10 @@ class TestBusinesses:
         new = tables.candidate_embeddings[-2]
         nothing = exported.tables.candidate_embeddings[-1]
         assert np.abs(new - nothing).max() > 0.01
-        # No rating: no popularity, nothing in closed form, no part of the visits in its taste.
-        assert new[tables.direction_dim] == 0.0
+        # No visit: the popularity that its covariates promise; nothing of the low-pass block and of
+        # the factors, no part of the visits in its taste.
+        promised = trained.model.candidate_prior.businesses[0, -1]
+        np.testing.assert_allclose(new[tables.direction_dim], max(promised, 0.0), atol=2e-3)
         assert tables.low_pass_dim
         assert not new[_closed_form(tables)].any()
         assert not tables.taste[-1, : trained.model.sums.taste.taste_dim].any()
@@ -115,6 +117,11 @@ class TestBusinesses:
         inputs[ROW] = tf.constant([-1])
         assert {PRIOR, SUMS} <= set(inputs)
         expected = model.candidate_tower(inputs).numpy()[0]
+        promised = model.candidate_prior.businesses[0]
+        expected[: len(promised)] = [
+            *promised[:-1] / np.linalg.norm(promised[:-1]),
+            max(promised[-1], 0.0),
+        ]
         tables = changed.tables
         found = np.delete(tables.candidate_embeddings[-2], _closed_form(tables))
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-4)
