@@ -25,7 +25,7 @@ _LOW_PASS_WEIGHTS = (0.5, 0.25, 1.0, 2.0, 4.0)
 _USUAL_LOW_PASS = LowPassRecipe(dim=64, user_exponent=0.25, weight=0.25)
 # What covariates may be worth, in visits; and what may be taken off the popularity of newcomers.
 _PRIOR_VISITS = (1.0, 4.0, 16.0)
-_DISCOUNTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+_DISCOUNTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
 # Scores of the lists that one try ranks, at most.
 _MAX_CELLS = 100_000_000
 
