@@ -91,26 +91,30 @@ def choose_candidate_prior(
     """
     look = look.thinned(max(1, _MAX_CELLS // model.counts.shape[0]))
 
-    def ndcgs(recipe: PriorRecipe) -> np.ndarray:
+    def embed(recipe: PriorRecipe) -> tuple[np.ndarray, np.ndarray]:
         model.candidate_prior = prior.limited(recipe)
-        return look.ndcgs(*look.embed(model))
+        return look.embed(model)
 
     best = PriorRecipe()
-    without = ndcgs(best)
-    tried = {PriorRecipe(visits): ndcgs(PriorRecipe(visits)) for visits in _PRIOR_VISITS}
-    likeliest = max(tried, key=lambda recipe: tried[recipe].mean())
-    reached = without.mean()
-    if _is_gain(tried[likeliest] - without):
-        best, reached = likeliest, tried[likeliest].mean()
-    least = (1.0 - max_cost) * reached
+    queries, candidates = embed(best)
+    reached = without = look.ndcgs(queries, candidates)
+    for recipe in map(PriorRecipe, _PRIOR_VISITS):
+        embedded = embed(recipe)
+        ndcgs = look.ndcgs(*embedded)
+        if _is_gain(ndcgs - without) and ndcgs.mean() > reached.mean():
+            best, (queries, candidates), reached = recipe, embedded, ndcgs
+    # Queries have no part in the rest: nobody has been where nobody was.
+    is_new = model.counts.numpy() == 0
+    promised = prior.businesses[is_new, -1]
     for discount in _DISCOUNTS:
-        recipe = dataclasses.replace(best, discount=discount)
-        ndcg = ndcgs(recipe).mean()
-        if ndcg >= least:
-            best, reached = recipe, ndcg
+        tried = candidates.copy()
+        tried[is_new, -1] = np.maximum(promised - discount, 0.0)
+        ndcgs = look.ndcgs(queries, tried)
+        if ndcgs.mean() >= (1.0 - max_cost) * reached.mean():
+            best, reached = dataclasses.replace(best, discount=discount), ndcgs
             break
     model.candidate_prior = prior.limited(best)
-    return best, float(reached), float(without.mean())
+    return best, float(reached.mean()), float(without.mean())
 
 
 def choose_low_pass(
