@@ -103,7 +103,8 @@ class ModelOptions(Options):
       max_newcomer_cost: Share of the eval split's NDCG that lists may lose to businesses without
         visits: they get so much of the popularity that their covariates promise.
       dropout: Share of hidden units dropped in training.
-      cold_dropout: Share of rating rows, a side each, whose history is hidden in training.
+      user_cold_dropout: Share of rating rows whose user's history is hidden in training.
+      business_cold_dropout: Share of rating rows whose business's history is hidden in training.
       id_dropout: Share of businesses whose id is hidden from a training step.
     """
 
@@ -122,7 +123,8 @@ class ModelOptions(Options):
     candidate_covariates: Weight | Auto = "auto"
     max_newcomer_cost: Share = 0.005
     dropout: Share = 0.1
-    cold_dropout: Share = 0.05
+    user_cold_dropout: Share = 0.05
+    business_cold_dropout: Share = 0.1
     id_dropout: Share = 0.0
 
     @property

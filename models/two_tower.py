@@ -92,7 +92,8 @@ class TwoTowerModel(tfrs.Model):
             tf.zeros([users.num_rows if options.user_embedding else 0, options.embedding_dim]),
             name="user_vectors",
         )
-        self._keep = Dropout(options.cold_dropout)
+        self._keep_users = Dropout(options.user_cold_dropout)
+        self._keep_businesses = Dropout(options.business_cold_dropout)
         self.retrieval_task = UserSoftmaxRetrieval()
         # It takes the mean over a batch in any case; Keras lets no other reduction into a strategy.
         self.rating_task = tfrs.tasks.Ranking(
@@ -218,8 +219,8 @@ class TwoTowerModel(tfrs.Model):
             inputs["business_rows"], business_sums, inputs["business_priors"]
         )
         if training:
-            user_sums = _drop_rows(user_sums, self._keep_rows(user_sums))
-            keep = self._keep_rows(business_sums)
+            user_sums = _drop_rows(user_sums, _draw_rows(self._keep_users, user_sums))
+            keep = _draw_rows(self._keep_businesses, business_sums)
             business_inputs[SUMS] = _drop_rows(business_sums, keep)
             # Coordinates from visits are history as well, those from tags are not.
             visits, tags = tf.split(business_inputs[TASTE], [self.sums.taste.taste_dim, -1], axis=1)
@@ -230,10 +231,6 @@ class TwoTowerModel(tfrs.Model):
         )
         candidate = self.candidate_tower.rating(business_inputs, training)
         return tf.reduce_sum(query * candidate, axis=1)
-
-    def _keep_rows(self, rows: tf.Tensor) -> tf.Tensor:
-        """Draws the rows whose history training shows, `[batch, 1]` bool."""
-        return self._keep(tf.ones([tf.shape(rows)[0], 1]), training=True) > 0
 
     def retrieval_loss(self, inputs: dict, training: bool = False) -> tf.Tensor:
         """Computes the softmax cross-entropy of a retrieval batch, in nats a positive.
@@ -447,6 +444,11 @@ def query_inputs(
         ],
         HISTORY_COUNT: tf.cast(history_weights.row_lengths(), tf.float32),
     }
+
+
+def _draw_rows(keep: Dropout, rows: tf.Tensor) -> tf.Tensor:
+    """Draws the rows whose history training shows, `[batch, 1]` bool."""
+    return keep(tf.ones([tf.shape(rows)[0], 1]), training=True) > 0
 
 
 def _drop_rows(columns: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:

@@ -73,7 +73,8 @@ def fit_towers(world: World, width: int, rating_dim: int, seed: int) -> Fitted:
         query_covariates=0.0,
         candidate_covariates=0.0,
         dropout=0.0,
-        cold_dropout=0.0,
+        user_cold_dropout=0.0,
+        business_cold_dropout=0.0,
     )
     training = _TRAINING.model_copy(update={"seed": seed})
     users, businesses = entity_tables(world.user_covariates, world.business_covariates)

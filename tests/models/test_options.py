@@ -51,7 +51,7 @@ def test_changed_options_round_trip_through_json():
         (ModelOptions, {"temperature": 0.0}),
         (ModelOptions, {"temperature": float("inf")}),
         (ModelOptions, {"dropout": 1.0}),
-        (ModelOptions, {"cold_dropout": -0.1}),
+        (ModelOptions, {"user_cold_dropout": -0.1}),
         (ModelOptions, {"id_dropout": "much"}),
         (ModelOptions, {"objective": {"ranking": 1.0}}),
         (TrainingOptions, {"num_folds": 1}),

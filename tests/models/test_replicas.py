@@ -13,7 +13,10 @@ from models.options import MIRRORED, MULTI_WORKER
 from tests.harnesses.training_process import TrainingProcesses, cluster_environment, wait
 
 # Replicas draw units to drop of their own; without that they do what one does, to the last digits.
-_MODEL = {"dropout": 0.0, "cold_dropout": 0.0, "id_dropout": 0.0, "temperature": 0.12}
+_NOTHING_HIDDEN = dict.fromkeys(
+    ("dropout", "user_cold_dropout", "business_cold_dropout", "id_dropout"), 0.0
+)
+_MODEL = {**_NOTHING_HIDDEN, "temperature": 0.12}
 _SHORT = {"min_steps": 60}
 
 

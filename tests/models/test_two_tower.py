@@ -231,7 +231,7 @@ class TestLosses:
         assert every == {id(v) for v in model.trainable_variables}
 
     def test_cold_dropout_hides_the_sums(self):
-        model = _build(cold_dropout=0.999, dropout=0.0)
+        model = _build(user_cold_dropout=0.999, business_cold_dropout=0.999, dropout=0.0)
         batch = _rating_batch(model)
         blank = {
             **batch,
@@ -244,6 +244,23 @@ class TestLosses:
         # Taste coordinates from visits are hidden as well; those from tags are not.
         visits = model.sums.taste.taste_dim
         model._taste = tf.pad(model._taste[:, visits:], [[0, 0], [visits, 0]])
+        assert hidden == pytest.approx(model.rating_loss(blank).numpy(), rel=1e-5)
+
+    @pytest.mark.parametrize("side", ["user", "business"])
+    def test_cold_dropout_of_one_side_leaves_the_other(self, side):
+        model = _build(**{
+            "dropout": 0.0,
+            "user_cold_dropout": 0.0,
+            "business_cold_dropout": 0.0,
+            f"{side}_cold_dropout": 0.999,
+        })
+        # No taste: that of businesses is hidden with their sums.
+        model._taste = tf.zeros_like(model._taste)
+        batch = _rating_batch(model)
+        blank = {**batch, f"{side}_sums": tf.zeros_like(batch[f"{side}_sums"])}
+        tf.keras.utils.set_random_seed(0)
+        hidden = model.rating_loss(batch, training=True).numpy()
+        assert hidden != pytest.approx(model.rating_loss(batch).numpy(), rel=1e-3)
         assert hidden == pytest.approx(model.rating_loss(blank).numpy(), rel=1e-5)
 
     def test_places_in_a_sample_of_candidates_mean_their_rows(self, model):
