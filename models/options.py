@@ -124,7 +124,7 @@ class ModelOptions(Options):
     max_newcomer_cost: Share = 0.005
     dropout: Share = 0.1
     user_cold_dropout: Share = 0.05
-    business_cold_dropout: Share = 0.1
+    business_cold_dropout: Share = 0.05
     id_dropout: Share = 0.0
 
     @property
