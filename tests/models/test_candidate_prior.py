@@ -9,7 +9,7 @@ import tensorflow as tf
 from models.candidate_prior import CandidatePrior, PriorRecipe, blend
 from models.closed_forms import choose_candidate_prior
 from models.looks import EvalSplit
-from models.options import ModelOptions
+from models.options import ModelOptions, TrainingOptions
 from models.preprocessing import CATEGORIES, CITY
 from models.tables import Bag, EntityTable, Interactions
 from models.training import train
@@ -233,10 +233,11 @@ class TestChoice:
 class TestTraining:
     @pytest.fixture(scope="class")
     def result(self, planted, model_options):
-        """The planted data, half of whose businesses of one kind nobody has visited yet."""
-        return self._train(planted, model_options, is_new=np.arange(100) % 4 == 0)
+        """The planted data, every fourth of whose businesses nobody has visited yet."""
+        return self._train(planted, model_options)
 
-    def _train(self, planted, model_options, is_new):
+    def _train(self, planted, model_options):
+        is_new = np.arange(100) % 4 == 0
         splits = (
             split[np.flatnonzero(~is_new[split.business_rows])]
             for split in (planted.train, planted.eval)
@@ -246,8 +247,6 @@ class TestTraining:
             "objective": {"rating": 0.0},
             "low_pass_dim": 0,
         })
-        from models.options import TrainingOptions
-
         options = TrainingOptions(min_steps=100, tuning_seconds=0.0)
         tables = planted.users, planted.businesses
         return train(*tables, *splits, retrieval, options, refit=True)
@@ -272,6 +271,6 @@ class TestTraining:
 
     def test_without_covariates_there_is_no_prior(self, planted, model_options):
         blind = model_options.model_copy(update={"candidate_covariates": 0.0})
-        result = self._train(planted, blind, is_new=np.arange(100) % 4 == 0)
+        result = self._train(planted, blind)
         assert result.model.candidate_prior is None
         assert result.choices["retrieval"].candidate_prior == PriorRecipe()
