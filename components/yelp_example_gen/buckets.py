@@ -1,7 +1,7 @@
 """The second half of the Beam pipeline: staged buckets to TFRecords."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
 import pyarrow as pa
@@ -19,7 +19,7 @@ from components.yelp_example_gen import (
     term_files,
     tfrecords,
 )
-from components.yelp_example_gen.plan import BucketKey, Plan
+from components.yelp_example_gen.plan import Plan
 from models import features
 
 SHARD_PREFIX = "data_tfrecord"
@@ -27,9 +27,13 @@ SHARD_PREFIX = "data_tfrecord"
 NAMESPACE = "t2rec.YelpExampleGen"
 
 _TALLIES = "tallies"
-_TERM_PIECES = "term_pieces"
-_COUNT_PIECES = "count_pieces"
+_TERMS = "terms"
+_COUNTS = "counts"
 _EVAL_REVIEWS = (tallies.FOUND, tables.INTERACTIONS, features.EVAL)
+
+
+# A table and one of its buckets.
+BucketKey = tuple[str, int]
 
 
 @dataclasses.dataclass(eq=False)
@@ -40,16 +44,16 @@ class WriteBuckets(beam.PTransform):
     parse_tally: beam.pvalue.AsSingleton
 
     def expand(
-        self, pieces: beam.PCollection[tuple[BucketKey, staging.Piece]]
+        self, staged: beam.PCollection[staging.StagedFile]
     ) -> beam.PCollection[tallies.Tally]:
         """Builds the graph."""
         return (
-            pieces
-            | "GroupByBucket" >> beam.GroupByKey()
+            staged.pipeline
+            | "Buckets" >> ListBuckets(self.plan, tuple(tables.SCHEMAS))
             | "WriteBucket"
-            >> beam.ParDo(_WriteBucket(self.plan), self.parse_tally).with_output_types(
-                tallies.Tally
-            )
+            >> beam.ParDo(
+                _WriteBucket(self.plan), self.parse_tally, beam.pvalue.AsList(staged)
+            ).with_output_types(tallies.Tally)
         )
 
 
@@ -61,34 +65,50 @@ class WriteBucketsWithTerms(beam.PTransform):
     parse_tally: beam.pvalue.AsSingleton
 
     def expand(
-        self, pieces: beam.PCollection[tuple[BucketKey, staging.Piece]]
+        self, staged: beam.PCollection[staging.StagedFile]
     ) -> beam.PCollection[tallies.Tally]:
         """Builds the graph."""
-        others, businesses = pieces | "SetBusinessesAside" >> beam.Partition(_is_of_business, 2)
+        others = tuple(table for table in tables.SCHEMAS if table != tables.BUSINESSES)
         written = (
-            others
-            | "GroupByBucket" >> beam.GroupByKey()
+            staged.pipeline
+            | "Buckets" >> ListBuckets(self.plan, others)
             | "WriteBucket"
-            >> beam.ParDo(_WriteBucket(self.plan), self.parse_tally).with_outputs(
-                _TERM_PIECES, _COUNT_PIECES, main=_TALLIES
-            )
+            >> beam.ParDo(
+                _WriteBucket(self.plan), self.parse_tally, beam.pvalue.AsList(staged)
+            ).with_outputs(_TERMS, _COUNTS, main=_TALLIES)
         )
         # The weight of a term needs the counts of all reviews, so that businesses wait for them.
         vocabulary = (
-            written[_COUNT_PIECES]
+            written[_COUNTS]
             | "ListCounts" >> beam.combiners.ToList()
             | "ChooseVocabulary" >> beam.Map(term_files.stage_vocabulary, self.plan.staging_dir)
         )
+        with_terms = (staged, written[_TERMS]) | "AddTerms" >> beam.Flatten()
         business_tallies = (
-            (businesses, written[_TERM_PIECES])
-            | "AddTerms" >> beam.Flatten()
-            | "GroupByBusinessBucket" >> beam.GroupByKey()
+            staged.pipeline
+            | "BusinessBuckets" >> ListBuckets(self.plan, (tables.BUSINESSES,))
             | "WriteBusinesses"
             >> beam.ParDo(
-                _WriteBucket(self.plan), self.parse_tally, beam.pvalue.AsSingleton(vocabulary)
+                _WriteBucket(self.plan),
+                self.parse_tally,
+                beam.pvalue.AsList(with_terms),
+                beam.pvalue.AsSingleton(vocabulary),
             ).with_output_types(tallies.Tally)
         )
         return (written[_TALLIES], business_tallies) | "FlattenBuckets" >> beam.Flatten()
+
+
+@dataclasses.dataclass(eq=False)
+class ListBuckets(beam.PTransform):
+    """Lists the buckets of some tables, in no order, for workers to share."""
+
+    plan: Plan
+    tables: tuple[str, ...]
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[BucketKey]:
+        """Builds the graph."""
+        keys = [(table, b) for table in self.tables for b in range(self.plan.num_buckets[table])]
+        return pipeline | beam.Create(keys) | beam.Reshuffle()
 
 
 class _WriteBucket(beam.DoFn):
@@ -106,14 +126,15 @@ class _WriteBucket(beam.DoFn):
     @decorators.no_annotations  # Beam's own check can't express an optional side input
     def process(
         self,
-        element: tuple[BucketKey, Iterable[staging.Piece]],
+        element: BucketKey,
         parse_tally: tallies.Tally,
-        vocabulary: staging.Piece | None = None,
+        staged: Sequence[staging.StagedFile],
+        vocabulary: staging.StagedFile | None = None,
     ) -> Iterator[object]:
-        """Yields the tally of the bucket, and pieces with the terms of reviews on the side."""
-        (table, bucket), grouped = element
-        pieces = list(grouped)
-        rows, drops = _load_bucket(table, pieces, self._plan, parse_tally)
+        """Yields the tally of the bucket, and files with the terms of reviews on the side."""
+        table, bucket = element
+        files = [file for file in staged if file.table == table]
+        rows, drops = _load_bucket(table, bucket, files, self._plan, parse_tally)
         if tables.TEXT in rows.column_names:
             terms, counts = term_files.stage_terms(
                 rows,
@@ -121,14 +142,12 @@ class _WriteBucket(beam.DoFn):
                 self._plan.num_buckets[tables.BUSINESSES],
                 self._plan.staging_dir,
             )
-            for piece in terms:
-                key = tables.BUSINESSES, piece.bucket
-                yield beam.pvalue.TaggedOutput(_TERM_PIECES, (key, piece))
-            yield beam.pvalue.TaggedOutput(_COUNT_PIECES, counts)
+            yield beam.pvalue.TaggedOutput(_TERMS, terms)
+            yield beam.pvalue.TaggedOutput(_COUNTS, counts)
             rows = rows.drop([tables.TEXT])
         if vocabulary:
-            mentioned = [piece for piece in pieces if piece.kind == staging.TERMS]
-            best = term_files.load_terms(mentioned, vocabulary, self._plan.num_review_terms)
+            mentioned = [file for file in files if file.kind == staging.TERMS]
+            best = term_files.load_terms(mentioned, bucket, vocabulary, self._plan.num_review_terms)
             rows = term_files.add_terms(rows, best)
         rows_by_split = _separate_splits(rows)
         for split, split_rows in rows_by_split.items():
@@ -143,15 +162,18 @@ class _WriteBucket(beam.DoFn):
 
 def _load_bucket(
     table: str,
-    pieces: list[staging.Piece],
+    bucket: int,
+    files: list[staging.StagedFile],
     plan: Plan,
     parse_tally: tallies.Tally,
 ) -> tuple[pa.Table, dict[str, int]]:
     """Loads a bucket's rows without repeats, with the column `split`, and counts the drops."""
     if not any(key[:3] == _EVAL_REVIEWS for key in parse_tally.counts):
-        pieces = [_share_with_eval(piece) for piece in pieces]
+        files = [_share_with_eval(file) for file in files]
     schema = tables.staged_schema(table, with_text=plan.num_review_terms > 0)
-    rows = staging.load_pieces([piece for piece in pieces if piece.kind == staging.ROWS], schema)
+    rows = staging.load_bucket(
+        [file for file in files if file.kind == staging.ROWS], bucket, schema
+    )
     if table == tables.INTERACTIONS:
         # Given files are used as they are.
         keeps_visits = plan.keeps_visits or plan.split_config.method == splits.GIVEN
@@ -160,8 +182,9 @@ def _load_bucket(
         split = splits.assign_splits(rows, plan.split_config, cutoffs)
         return rows.drop([splits.GIVEN_SPLIT]).append_column(splits.SPLIT, split), drops
     key = tables.BUCKET_KEYS[table]
-    mentioned = staging.load_pieces(
-        [piece for piece in pieces if piece.kind == staging.IDS],
+    mentioned = staging.load_bucket(
+        [file for file in files if file.kind == staging.IDS],
+        bucket,
         schema.empty_table().select([key]).schema,
     )
     rows = rows.drop([splits.GIVEN_SPLIT])
@@ -178,14 +201,7 @@ def _separate_splits(rows: pa.Table) -> dict[str, pa.Table]:
     return {name: rows.filter(pc.equal(split, name)) for name in sorted(names)}
 
 
-def _is_of_business(element: tuple[BucketKey, staging.Piece], num_parts: int) -> int:
-    """Returns 1 for a piece of the businesses, 0 for others."""
-    del num_parts
-    (table, _), _ = element
-    return int(table == tables.BUSINESSES)
-
-
-def _share_with_eval(piece: staging.Piece) -> staging.Piece:
+def _share_with_eval(file: staging.StagedFile) -> staging.StagedFile:
     """Marks the rows of a train file as those that eval is carved from."""
-    is_train = piece.split == features.TRAIN
-    return piece._replace(split=splits.TRAIN_AND_EVAL) if is_train else piece
+    is_train = file.split == features.TRAIN
+    return file._replace(split=splits.TRAIN_AND_EVAL) if is_train else file

@@ -5,9 +5,6 @@ import dataclasses
 from components.yelp_example_gen import input_files, ranges
 from models.options import SplitOptions
 
-# A table and one of its buckets.
-BucketKey = tuple[str, int]
-
 
 @dataclasses.dataclass(frozen=True)
 class Plan:

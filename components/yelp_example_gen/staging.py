@@ -1,4 +1,4 @@
-"""The shuffle through files: rows staged by bucket, so that Beam only moves their addresses."""
+"""The shuffle through files: rows staged by bucket, so that Beam only moves the files' names."""
 
 import math
 from collections.abc import Iterable
@@ -11,31 +11,32 @@ from components.yelp_example_gen import hashing, input_files, splits, storage, t
 
 # How much memory the rows of a bucket may take: those of 85,000 of Yelp's reviews, 18,000 users.
 BUCKET_BYTES = 16 << 20
-# What a table's input takes as rows. Reviews lose their texts, but are compared by their ids.
-_ROWS_RATIO = {tables.INTERACTIONS: 1 / 4, tables.USERS: 1.0, tables.BUSINESSES: 1.0}
+# What a table's input takes as rows. Reviews lose their texts, but are compared by their ids;
+# businesses grow when their attributes become features.
+_ROWS_RATIO = {tables.INTERACTIONS: 1 / 4, tables.USERS: 1.0, tables.BUSINESSES: 2.0}
 # JSON lines shrink to about a quarter.
 _GZIP_RATIO = 4
 # Where the user (business) file is missing, its ids come from the reviews: a fraction of their
 # bytes stands for the size that the table then has.
 _MENTIONS_RATIO = {tables.USERS: 1 / 8, tables.BUSINESSES: 1 / 16}
-# What a piece holds: rows of the table's file, ids that reviews mention, terms of reviews.
+# What is staged: rows of the table's file, ids that reviews mention, terms of reviews.
 ROWS, IDS, TERMS = "rows", "ids", "terms"
 # The splits draw with other seeds from the same hash.
 _BUCKET_SEED = -1
 
 
-class Piece(NamedTuple):
-    """Addresses the staged rows of one block that fall into one bucket.
+class StagedFile(NamedTuple):
+    """Rows of one block, spread over the buckets of a table.
 
     Attributes:
       path: An Arrow IPC file with one record batch a bucket.
-      bucket: The bucket.
+      table: The table.
       split: The given split of the rows, or "".
       kind: `ROWS`, `IDS` or `TERMS`.
     """
 
     path: str
-    bucket: int
+    table: str
     split: str
     kind: str
 
@@ -62,7 +63,7 @@ def count_buckets(
     }
 
 
-def stage_rows(rows: pa.Table, key: str, num_buckets: int, path: str, temp_dir: str) -> list[int]:
+def stage_rows(rows: pa.Table, key: str, num_buckets: int, path: str, temp_dir: str) -> None:
     """Writes rows to an Arrow IPC file, a record batch a bucket, in their order.
 
     Args:
@@ -71,9 +72,6 @@ def stage_rows(rows: pa.Table, key: str, num_buckets: int, path: str, temp_dir: 
       num_buckets: How many buckets there are.
       path: Where the file goes; a file of that name is overwritten.
       temp_dir: Where the temporary file goes.
-
-    Returns:
-      The buckets that have rows.
     """
     counts = np.array([rows.num_rows])
     if num_buckets > 1:
@@ -91,24 +89,24 @@ def stage_rows(rows: pa.Table, key: str, num_buckets: int, path: str, temp_dir: 
                 schema=rows.schema,
             )
             writer.write_batch(batch)
-    return np.flatnonzero(counts).tolist()
 
 
-def load_pieces(pieces: Iterable[Piece], schema: pa.Schema) -> pa.Table:
-    """Loads staged rows in the order of the input, whatever the order of the pieces.
+def load_bucket(files: Iterable[StagedFile], bucket: int, schema: pa.Schema) -> pa.Table:
+    """Loads the rows of a bucket in the order of the input, whatever the order of the files.
 
     Args:
-      pieces: The pieces of one bucket.
-      schema: The schema of the rows, for the case of no pieces.
+      files: Files of the same buckets.
+      bucket: The bucket.
+      schema: The schema of the rows, for the case of no files.
 
     Returns:
       The rows, with the further column `given_split`.
     """
     batches, given = [], [pa.array([], pa.string())]
-    for piece in sorted(pieces):
-        with storage.open_raw(piece.path) as stream, pa.ipc.open_file(stream) as reader:
-            batches.append(reader.get_batch(piece.bucket))
-        given.append(pa.repeat(piece.split, len(batches[-1])))
+    for file in sorted(files):
+        with storage.open_raw(file.path) as stream, pa.ipc.open_file(stream) as reader:
+            batches.append(reader.get_batch(bucket))
+        given.append(pa.repeat(file.split, len(batches[-1])))
     rows = pa.Table.from_batches(batches, schema)
     return rows.append_column(splits.GIVEN_SPLIT, pa.chunked_array(given)).combine_chunks()
 

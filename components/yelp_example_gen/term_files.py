@@ -12,7 +12,7 @@ from models import features
 
 def stage_terms(
     interactions: pa.Table, name: str, num_buckets: int, staging_dir: str
-) -> tuple[list[staging.Piece], staging.Piece]:
+) -> tuple[staging.StagedFile, staging.StagedFile]:
     """Stages what the training reviews among some interactions say.
 
     The other splits' reviews are answers: what they say must not reach a model.
@@ -24,15 +24,15 @@ def stage_terms(
       staging_dir: Where the files go.
 
     Returns:
-      The pieces of the reviews' terms, by the buckets of the businesses that they are about; and
-      the piece with the number of reviews that hold each term.
+      The reviews' terms, by the buckets of the businesses that they are about; and the number of
+      reviews that hold each term, in one bucket.
     """
     is_train = pc.equal(interactions[splits.SPLIT], features.TRAIN)
     train = _to_frame(interactions.select([features.BUSINESS_ID, tables.TEXT]).filter(is_train))
     terms = review_terms.find_terms(train[tables.TEXT])
     reviews = train.select(features.BUSINESS_ID, terms.alias("terms"))
     path = storage.join(staging_dir, f"terms-{name}.arrow")
-    buckets = staging.stage_rows(
+    staging.stage_rows(
         _to_table(reviews, review_terms.REVIEW_SCHEMA),
         features.BUSINESS_ID,
         num_buckets,
@@ -45,19 +45,19 @@ def stage_terms(
         storage.join(staging_dir, f"term-counts-{name}.arrow"),
         staging_dir,
     )
-    return [staging.Piece(path, bucket, "", staging.TERMS) for bucket in buckets], counts
+    return staging.StagedFile(path, tables.BUSINESSES, "", staging.TERMS), counts
 
 
-def stage_vocabulary(counts: Iterable[staging.Piece], staging_dir: str) -> staging.Piece:
+def stage_vocabulary(counts: Iterable[staging.StagedFile], staging_dir: str) -> staging.StagedFile:
     """Stages the terms that count, with their weights.
 
     Args:
-      counts: The pieces of the counts of all reviews.
+      counts: The files of the counts of all reviews.
       staging_dir: Where the file goes.
     """
     return _stage_whole(
         review_terms.choose_vocabulary(
-            _to_frame(staging.load_pieces(counts, review_terms.COUNT_SCHEMA))
+            _to_frame(staging.load_bucket(counts, 0, review_terms.COUNT_SCHEMA))
         ),
         review_terms.VOCABULARY_SCHEMA,
         storage.join(staging_dir, "vocabulary.arrow"),
@@ -66,18 +66,22 @@ def stage_vocabulary(counts: Iterable[staging.Piece], staging_dir: str) -> stagi
 
 
 def load_terms(
-    pieces: Iterable[staging.Piece], vocabulary: staging.Piece, num_terms: int
+    files: Iterable[staging.StagedFile],
+    bucket: int,
+    vocabulary: staging.StagedFile,
+    num_terms: int,
 ) -> pl.DataFrame:
     """Loads the most telling terms of the businesses of a bucket; see `choose_terms`.
 
     Args:
-      pieces: The bucket's pieces of terms.
+      files: Those of the reviews' terms.
+      bucket: The bucket.
       vocabulary: What `stage_vocabulary` returned.
       num_terms: The most terms that a business gets.
     """
     return review_terms.choose_terms(
-        _to_frame(staging.load_pieces(pieces, review_terms.REVIEW_SCHEMA)),
-        _to_frame(staging.load_pieces([vocabulary], review_terms.VOCABULARY_SCHEMA)),
+        _to_frame(staging.load_bucket(files, bucket, review_terms.REVIEW_SCHEMA)),
+        _to_frame(staging.load_bucket([vocabulary], 0, review_terms.VOCABULARY_SCHEMA)),
         num_terms,
     )
 
@@ -98,10 +102,10 @@ def add_terms(businesses: pa.Table, terms: pl.DataFrame) -> pa.Table:
 
 def _stage_whole(
     frame: pl.DataFrame, schema: pa.Schema, path: str, staging_dir: str
-) -> staging.Piece:
-    """Stages rows as one piece."""
+) -> staging.StagedFile:
+    """Stages rows in one bucket."""
     staging.stage_rows(_to_table(frame, schema), "term", 1, path, staging_dir)
-    return staging.Piece(path, 0, "", staging.TERMS)
+    return staging.StagedFile(path, tables.INTERACTIONS, "", staging.TERMS)
 
 
 def _to_frame(table: pa.Table) -> pl.DataFrame:

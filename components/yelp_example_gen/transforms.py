@@ -21,13 +21,13 @@ from components.yelp_example_gen import (
     tables,
     tallies,
 )
-from components.yelp_example_gen.plan import BucketKey, Plan
+from components.yelp_example_gen.plan import Plan
 
 TALLY_FILE = "tally.json"
 
 _TALLIES = "tallies"
-_PIECES = "pieces"
-# A staged file costs a look from each bucket, whatever it holds.
+_STAGED = "staged"
+# A file costs a look from each bucket, whatever it holds.
 _STAGED_BYTES = 6 << 20
 _LOG = logging.getLogger("t2rec")
 
@@ -51,7 +51,7 @@ class IngestFiles(beam.PTransform):
         write_buckets = (
             buckets.WriteBucketsWithTerms if self.plan.num_review_terms else buckets.WriteBuckets
         )
-        bucket_tallies = parsed[_PIECES] | write_buckets(
+        bucket_tallies = parsed[_STAGED] | write_buckets(
             self.plan, beam.pvalue.AsSingleton(parse_tally)
         )
         return (
@@ -64,7 +64,7 @@ class IngestFiles(beam.PTransform):
 
 @dataclasses.dataclass(eq=False)
 class ParseRanges(beam.PTransform):
-    """Parses byte ranges into staged pieces by bucket (`pieces`) and counts (`tallies`)."""
+    """Parses byte ranges into files of rows by bucket (`staged`) and counts (`tallies`)."""
 
     plan: Plan
 
@@ -77,8 +77,8 @@ class ParseRanges(beam.PTransform):
             | "ParseRange"
             >> beam
             .ParDo(_ParseRange(self.plan))
-            .with_output_types(tuple[BucketKey, staging.Piece])
-            .with_outputs(_TALLIES, main=_PIECES)
+            .with_output_types(staging.StagedFile)
+            .with_outputs(_TALLIES, main=_STAGED)
         )
 
 
@@ -96,7 +96,7 @@ class _ParseRange(beam.DoFn):
         self._progress = progress.Progress("read")
 
     def process(self, byte_range: ranges.ByteRange) -> Iterator[object]:
-        """Yields (bucket key, piece) pairs, and tallies on the side."""
+        """Yields staged files, and tallies on the side."""
         for file, offset, parsed in _parse_range(byte_range, self._plan):
             # Names in the order of the input: the files of a compressed tar share an index.
             name = f"{byte_range.file_index:05d}-{file.start:013d}-{offset:013d}"
@@ -145,7 +145,7 @@ def _parse_range(
 
 def _stage_block(
     parsed: parsing.ParsedBlock, file: input_files.InputFile, name: str, plan: Plan
-) -> Iterator[tuple[BucketKey, staging.Piece]]:
+) -> Iterator[staging.StagedFile]:
     """Stages a block's rows, and the ids of other tables that they mention."""
     if not parsed.rows.num_rows:
         return
@@ -157,11 +157,10 @@ def _stage_block(
         ]
     for table, rows, kind in staged:
         path = storage.join(plan.staging_dir, f"{table}-{kind}-{name}.arrow")
-        filled = staging.stage_rows(
+        staging.stage_rows(
             rows, tables.BUCKET_KEYS[table], plan.num_buckets[table], path, plan.staging_dir
         )
-        for bucket in filled:
-            yield (table, bucket), staging.Piece(path, bucket, file.split, kind)
+        yield staging.StagedFile(path, table, file.split, kind)
 
 
 def _write_rejects(

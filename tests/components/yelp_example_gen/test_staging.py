@@ -16,8 +16,8 @@ def rows(*ids):
 
 def stage(tmp_path, name, table, num_buckets, split=""):
     path = str(tmp_path / name)
-    buckets = staging.stage_rows(table, "user_id", num_buckets, path, str(tmp_path))
-    return {bucket: staging.Piece(path, bucket, split, staging.ROWS) for bucket in buckets}
+    staging.stage_rows(table, "user_id", num_buckets, path, str(tmp_path))
+    return staging.StagedFile(path, "users", split, staging.ROWS)
 
 
 def test_an_id_is_always_in_the_same_bucket_and_no_row_is_lost(tmp_path):
@@ -26,9 +26,8 @@ def test_an_id_is_always_in_the_same_bucket_and_no_row_is_lost(tmp_path):
     second = stage(tmp_path, "00-999.arrow", rows(*reversed(ids), "new"), 7)
     seen = collections.Counter()
     buckets_of = collections.defaultdict(set)
-    for bucket in sorted({*first, *second}):
-        pieces = [by_bucket[bucket] for by_bucket in (second, first) if bucket in by_bucket]
-        loaded = staging.load_pieces(pieces, SCHEMA)
+    for bucket in range(7):
+        loaded = staging.load_bucket([second, first], bucket, SCHEMA)
         for user_id, friends, split in zip(*loaded.to_pydict().values(), strict=True):
             assert friends == (None if user_id == "u0" else [user_id, "x"])
             assert split == ""
@@ -36,27 +35,33 @@ def test_an_id_is_always_in_the_same_bucket_and_no_row_is_lost(tmp_path):
             seen[user_id] += 1
     assert seen == {**{f"u{i}": 8 for i in range(50)}, "new": 1}
     assert all(len(buckets) == 1 for buckets in buckets_of.values())
-    assert len({*first, *second}) == 7
+    assert len(set.union(*buckets_of.values())) == 7
+
+
+def test_some_buckets_have_no_rows(tmp_path):
+    file = stage(tmp_path, "00-000.arrow", rows("u1"), 5)
+    lengths = [staging.load_bucket([file], bucket, SCHEMA).num_rows for bucket in range(5)]
+    assert sorted(lengths) == [0, 0, 0, 0, 1]
 
 
 def test_rows_come_in_the_order_of_the_input(tmp_path):
     later = stage(tmp_path, "00-100.arrow", rows("c", "a"), 1)
     other_file = stage(tmp_path, "01-000.arrow", rows("d"), 1, "test")
     first = stage(tmp_path, "00-000.arrow", rows("b"), 1)
-    loaded = staging.load_pieces([later[0], other_file[0], first[0]], SCHEMA)
+    loaded = staging.load_bucket([later, other_file, first], 0, SCHEMA)
     assert loaded["user_id"].to_pylist() == ["b", "c", "a", "d"]
     assert loaded["given_split"].to_pylist() == ["", "", "", "test"]
 
 
 def test_staging_again_overwrites_and_leaves_nothing_else(tmp_path):
     stage(tmp_path, "a.arrow", rows("x", "y"), 1)
-    pieces = stage(tmp_path, "a.arrow", rows("z"), 1)
-    assert staging.load_pieces(pieces.values(), SCHEMA)["user_id"].to_pylist() == ["z"]
+    file = stage(tmp_path, "a.arrow", rows("z"), 1)
+    assert staging.load_bucket([file], 0, SCHEMA)["user_id"].to_pylist() == ["z"]
     assert [path.name for path in tmp_path.iterdir()] == ["a.arrow"]
 
 
-def test_no_pieces():
-    loaded = staging.load_pieces([], SCHEMA)
+def test_no_files():
+    loaded = staging.load_bucket([], 0, SCHEMA)
     assert loaded.num_rows == 0
     assert loaded.column_names == ["user_id", "friends", "given_split"]
 
@@ -83,8 +88,8 @@ def test_buckets_grow_with_the_input():
         file("users", 7 * unit),
     ]
     # 32 + 8 * 4 units of reviews, a quarter of which counts; the users from their own file, less
-    # than an eighth of the reviews; the businesses from a sixteenth.
-    assert staging.count_buckets(files) == {"interactions": 17, "users": 9, "businesses": 5}
+    # than an eighth of the reviews; the businesses from a sixteenth, which counts twice.
+    assert staging.count_buckets(files) == {"interactions": 17, "users": 9, "businesses": 9}
     # The words of reviews come to the businesses.
     with_terms = staging.count_buckets(files, with_terms=True)
-    assert with_terms == {"interactions": 17, "users": 9, "businesses": 17}
+    assert with_terms == {"interactions": 17, "users": 9, "businesses": 33}
