@@ -89,8 +89,7 @@ def _settings(options: TreeOptions, num_ratings: int, seed: int) -> dict:
         # All three are needed to get the same trees from the same ratings.
         "deterministic": True,
         "force_row_wise": True,
-        # Idle threads spin: more of them than free cores cost ten times what they gain.
-        "num_threads": max(1, machine.num_cores() // 2),
+        "num_threads": machine.num_cores(),
         "verbosity": -1,
     }
 
