@@ -19,6 +19,7 @@ from components import entity_tables, examples
 from models import features
 from models.baselines import fallback, registry
 from models.baselines.attempts import Attempted, Limits, Skipped, attempt
+from models.baselines.choosing import of_some_users
 from models.baselines.global_mean import GlobalMean
 from models.baselines.interface import BaselineData, Servable
 from models.baselines.popularity import Popularity
@@ -73,6 +74,8 @@ class Executor(base_executor.BaseExecutor):
         def recommend(model) -> np.ndarray:
             return model.recommend(protocol.users, max(CUT_OFFS), protocol.seen)
 
+        # How far EASE and others are to be pulled to zero goes by the number of users: all choose.
+        data_of = {"rating": of_some_users(data), "retrieval": data}
         uri = artifact_utils.get_single_uri(output_dict["baselines"])
         best: dict[str, Attempted] = {}
         skipped: dict[str, dict[str, str]] = {"rating": {}, "retrieval": {}}
@@ -88,7 +91,7 @@ class Executor(base_executor.BaseExecutor):
                         f"all training stars are {data.fitted.stars[0]:g}: the mean is all there is"
                     )
                 else:
-                    found = attempt(places[name], data, limits, apply)
+                    found = attempt(places[name], data_of[task], limits, apply)
                 if isinstance(found, Skipped):
                     _LOG.warning("%s is left out: %s", name, found.reason)
                     skipped[task][name] = found.reason

@@ -20,6 +20,8 @@ Choice = TypeVar("Choice")
 # Users whose lists are ranked to judge a trial: recall among them is known within ± .01 or so.
 _MAX_USERS = 2_000
 _CUT_OFF = 20
+# Train ratings that choices are tried on: more say hardly more about which is best.
+MAX_RATINGS = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +35,21 @@ class Chosen(Generic[Choice]):
 
     value: Choice
     loss: float
+
+
+def of_some_users(data: BaselineData, max_ratings: int = MAX_RATINGS) -> BaselineData:
+    """Leaves the ratings of so many users to choose on that trials don't take hours.
+
+    Args:
+      data: What is to be fitted in the end remains.
+      max_ratings: About how many train ratings to leave; where there are no more, all remain.
+    """
+    if len(data.train) <= max_ratings:
+        return data
+    drawn = np.random.default_rng(data.seed).random(data.num_users)
+    is_kept = drawn < max_ratings / len(data.train)
+    train, held_out = (split[is_kept[split.user_rows]] for split in (data.train, data.held_out))
+    return dataclasses.replace(data, train=train, held_out=held_out)
 
 
 def choose(

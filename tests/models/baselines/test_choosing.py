@@ -36,6 +36,36 @@ def test_no_trial_begins_that_would_end_too_late(monkeypatch, caplog):
     assert "tried 2 of 3 choices" in caplog.text
 
 
+class TestOfSomeUsers:
+    @pytest.fixture
+    def data(self, make_data):
+        rng = np.random.default_rng(0)
+        pairs = [(user, place) for user in range(1_000) for place in range(6)]
+        triples = [
+            (*pair, stars) for pair, stars in zip(pairs, rng.uniform(1, 5, 6_000), strict=True)
+        ]
+        train, held_out = (
+            [one for one in triples if (one[1] == 5) == is_eval] for is_eval in (False, True)
+        )
+        return make_data(train, held_out, 1_000, 6)
+
+    def test_whole_users_remain_in_both_splits(self, data):
+        some = choosing.of_some_users(data, 1_500)
+        users = np.unique(some.train.user_rows)
+        assert len(users) == pytest.approx(300, abs=60)
+        assert len(some.train) == 5 * len(users)
+        np.testing.assert_array_equal(np.unique(some.held_out.user_rows), users)
+        is_kept = np.isin(data.train.user_rows, users)
+        np.testing.assert_array_equal(some.train.stars, data.train.stars[is_kept])
+
+    def test_what_is_fitted_in_the_end_is_all(self, data):
+        assert choosing.of_some_users(data, 1_500).fitted is data.fitted
+
+    def test_few_ratings_are_left_alone(self, data):
+        assert choosing.of_some_users(data) is data
+        assert choosing.of_some_users(data, 5_000) is data
+
+
 def test_the_loss_of_a_single_choice_is_known_too():
     assert choosing.choose(["a"], {"a": 0.5}.__getitem__, seconds=0.0).loss == 0.5
 
