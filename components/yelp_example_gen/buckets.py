@@ -31,7 +31,6 @@ _TERMS = "terms"
 _COUNTS = "counts"
 _EVAL_REVIEWS = (tallies.FOUND, tables.INTERACTIONS, features.EVAL)
 
-
 # A table and one of its buckets.
 BucketKey = tuple[str, int]
 
