@@ -48,7 +48,7 @@ class WriteBuckets(beam.PTransform):
         """Builds the graph."""
         return (
             staged.pipeline
-            | "Buckets" >> ListBuckets(self.plan, tuple(tables.SCHEMAS))
+            | "Buckets" >> _ListBuckets(self.plan, tuple(tables.SCHEMAS))
             | "WriteBucket"
             >> beam.ParDo(
                 _WriteBucket(self.plan), self.parse_tally, beam.pvalue.AsList(staged)
@@ -70,7 +70,7 @@ class WriteBucketsWithTerms(beam.PTransform):
         others = tuple(table for table in tables.SCHEMAS if table != tables.BUSINESSES)
         written = (
             staged.pipeline
-            | "Buckets" >> ListBuckets(self.plan, others)
+            | "Buckets" >> _ListBuckets(self.plan, others)
             | "WriteBucket"
             >> beam.ParDo(
                 _WriteBucket(self.plan), self.parse_tally, beam.pvalue.AsList(staged)
@@ -85,7 +85,7 @@ class WriteBucketsWithTerms(beam.PTransform):
         with_terms = (staged, written[_TERMS]) | "AddTerms" >> beam.Flatten()
         business_tallies = (
             staged.pipeline
-            | "BusinessBuckets" >> ListBuckets(self.plan, (tables.BUSINESSES,))
+            | "BusinessBuckets" >> _ListBuckets(self.plan, (tables.BUSINESSES,))
             | "WriteBusinesses"
             >> beam.ParDo(
                 _WriteBucket(self.plan),
@@ -98,15 +98,15 @@ class WriteBucketsWithTerms(beam.PTransform):
 
 
 @dataclasses.dataclass(eq=False)
-class ListBuckets(beam.PTransform):
+class _ListBuckets(beam.PTransform):
     """Lists the buckets of some tables, in no order, for workers to share."""
 
     plan: Plan
-    tables: tuple[str, ...]
+    names: tuple[str, ...]
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[BucketKey]:
         """Builds the graph."""
-        keys = [(table, b) for table in self.tables for b in range(self.plan.num_buckets[table])]
+        keys = [(table, b) for table in self.names for b in range(self.plan.num_buckets[table])]
         return pipeline | beam.Create(keys) | beam.Reshuffle()
 
 
