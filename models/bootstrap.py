@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -13,6 +13,7 @@ _BLOCK_USERS = 10_000
 MIN_USERS = 30
 
 Transform = Callable[[np.ndarray], np.ndarray]
+Reader = Callable[[int, int], Mapping[str, tuple[np.ndarray, np.ndarray]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,27 +56,30 @@ class UserBootstrap:
         middles = (np.arange(_STEPS) + 0.5) / _STEPS
         self._quantiles = np.searchsorted(cumulative, middles).astype(np.float64)
 
-    def sums(self, groups: Sequence[tuple[np.ndarray, np.ndarray]]) -> "list[ResampledSums]":
+    def sums(self, read: Reader) -> "dict[str, ResampledSums]":
         """Adds up columns over the users of each group, in every resample.
 
         All that is to be compared is best asked for at once, for the draws are what takes time.
+        Values are asked for a block of users at a time, so that those of all need never be held.
 
         Args:
-          groups: Users, an ascending `[n]` integer array, and their `[n, num_columns]` values.
+          read: Called with the first user of a block and the one after its last; returns by group,
+            always of the same names, which of these users are in it, an ascending `[n]` integer
+            array, and their `[n, num_columns]` values.
+
+        Returns:
+          By group; one without users is left out.
         """
-        values = [np.asarray(columns, np.float64) for _, columns in groups]
-        resampled = [np.zeros([self._num_resamples, v.shape[1]]) for v in values]
+        totals: dict[str, ResampledSums] = {}
         for start in range(0, self._num_users, _BLOCK_USERS):
             stop = min(start + _BLOCK_USERS, self._num_users)
             weights = self._draw(start, stop)
-            for (users, _), columns, total in zip(groups, values, resampled, strict=True):
-                low, high = np.searchsorted(users, (start, stop))
-                if low < high:
-                    total += weights[users[low:high] - start].T @ columns[low:high]
-        return [
-            ResampledSums(np.sum(columns, axis=0, dtype=np.float64), total, len(users))
-            for (users, columns), total in zip(groups, resampled, strict=True)
-        ]
+            for name, (users, columns) in read(start, stop).items():
+                columns = np.asarray(columns, np.float64)
+                resampled = weights[users - start].T @ columns
+                part = ResampledSums(columns.sum(axis=0), resampled, len(users))
+                totals[name] = totals[name] + part if name in totals else part
+        return {name: total for name, total in totals.items() if total.num_users}
 
     def _draw(self, start: int, stop: int) -> np.ndarray:
         """Draws the weights of a block of users, `[num_block_users, num_resamples]` float64."""
@@ -97,6 +101,14 @@ class ResampledSums:
     sums: np.ndarray
     resampled: np.ndarray
     num_users: int
+
+    def __add__(self, other: "ResampledSums") -> "ResampledSums":
+        """Adds the sums over other users in the same resamples."""
+        return ResampledSums(
+            self.sums + other.sums,
+            self.resampled + other.resampled,
+            self.num_users + other.num_users,
+        )
 
     def ratio(self, column: int, over: int, transform: Transform | None = None) -> Interval:
         """Estimates g(one column's sum over another's)."""

@@ -38,7 +38,7 @@ class RatingEvaluation:
         """
         self.stars = test.stars.astype(np.float64)
         distinct, self._users = np.unique(test.user_rows, return_inverse=True)
-        self._bootstrap = UserBootstrap(len(distinct))
+        self._num_users = len(distinct)
         of_user = user_slices(known, distinct)
         of_business = business_slices(known, labels or Labels(), test.business_rows)
         self._masks = {ALL: np.ones(len(test), bool)}
@@ -57,24 +57,30 @@ class RatingEvaluation:
         Args:
           predictions: By model, a `[num_interactions]` array of predicted stars.
         """
-        return Measurements(
-            RATING_METRICS,
-            {name: self._sum(mask, predictions) for name, mask in self._masks.items()},
-            self._bootstrap,
-        )
+        by_user = np.argsort(self._users, kind="stable")
+        splits = np.searchsorted(self._users, np.arange(self._num_users + 1), sorter=by_user)
 
-    def _sum(self, mask: np.ndarray, predictions: Mapping[str, np.ndarray]) -> UserSums:
-        users, places = np.unique(self._users[mask], return_inverse=True)
+        def read(start: int, stop: int) -> dict[str, UserSums]:
+            rows = by_user[splits[start] : splits[stop]]
+            return {
+                name: self._sum(rows[mask[rows]], predictions) for name, mask in self._masks.items()
+            }
+
+        return Measurements(RATING_METRICS, read, UserBootstrap(self._num_users))
+
+    def _sum(self, rows: np.ndarray, predictions: Mapping[str, np.ndarray]) -> UserSums:
+        users, places = np.unique(self._users[rows], return_inverse=True)
 
         def by_user(values: np.ndarray) -> np.ndarray:
             return np.bincount(places, values, len(users))
 
-        stars, numerators = self.stars[mask], {}
-        for model, predicted in predictions.items():
-            error = predicted[mask] - stars
+        stars, numerators = self.stars[rows], {}
+        for model, predictions_of_all in predictions.items():
+            predicted = predictions_of_all[rows]
+            error = predicted - stars
             numerators[model, "rmse"] = by_user(error**2)
             numerators[model, "mae"] = by_user(np.abs(error))
-            numerators[model, "calibration"] = by_user(predicted[mask])
+            numerators[model, "calibration"] = by_user(predicted)
         denominators = {NUM_RATINGS: by_user(np.ones(len(stars))), STARS: by_user(stars)}
         return UserSums(users, denominators, numerators)
 
@@ -145,13 +151,22 @@ class RetrievalEvaluation:
           lists: By model, a `[num_users, k]` array of business rows for `users`, best first, -1
             for none.
         """
-        hit = {model: metrics.hits(ranked, self._relevant) for model, ranked in lists.items()}
-        whole = {model: _by_user(h, self._relevant.lengths()) for model, h in hit.items()}
-        slices = {name: self._sum(mask, whole) for name, mask in self._user_masks.items()}
+
+        def read(start: int, stop: int) -> dict[str, UserSums]:
+            return self._add_up(np.arange(start, stop), lists)
+
+        return Measurements(RETRIEVAL_METRICS, read, UserBootstrap(len(self.users)))
+
+    def _add_up(self, users: np.ndarray, lists: Mapping[str, np.ndarray]) -> dict[str, UserSums]:
+        """Adds up all slices of some users, given by their places in `users`."""
+        relevant = self._relevant.take(users)
+        lists = {model: ranked[users] for model, ranked in lists.items()}
+        hit = {model: metrics.hits(ranked, relevant) for model, ranked in lists.items()}
+        whole = {model: _by_user(h, relevant.lengths()) for model, h in hit.items()}
+        slices = {name: _sums(users, whole, mask[users]) for name, mask in self._user_masks.items()}
         for name, mask in self._business_masks.items():
             wanted = np.add.reduceat(
-                np.append(mask[self._relevant.values], False).astype(np.int64),
-                self._relevant.row_splits[:-1],
+                np.append(mask[relevant.values], False).astype(np.int64), relevant.row_splits[:-1]
             )
             # Only users with something relevant in the slice count, so divide by those.
             among = wanted > 0
@@ -159,18 +174,10 @@ class RetrievalEvaluation:
                 model: _by_user(hit[model][among] & mask[ranked[among]], wanted[among])
                 for model, ranked in lists.items()
             }
-            slices[name] = _sums(np.flatnonzero(among), part)
+            slices[name] = _sums(users[among], part)
             if name == WARM_BUSINESS:
-                both = self._warm[among]
-                slices[WARM] = _sums(
-                    np.flatnonzero(among)[both],
-                    {model: {m: v[both] for m, v in of.items()} for model, of in part.items()},
-                )
-        return Measurements(RETRIEVAL_METRICS, slices, UserBootstrap(len(self.users)))
-
-    def _sum(self, mask: np.ndarray, by_user: Mapping[str, Mapping[str, np.ndarray]]) -> UserSums:
-        part = {model: {m: v[mask] for m, v in of.items()} for model, of in by_user.items()}
-        return _sums(np.flatnonzero(mask), part)
+                slices[WARM] = _sums(users[among], part, self._warm[users[among]])
+        return slices
 
     def describe(self, ranked: np.ndarray) -> dict[str, Any]:
         """Tells what a model's lists are like: `models.list_diversity`, at each cut-off."""
@@ -202,6 +209,11 @@ def _by_user(hit: np.ndarray, num_relevant: np.ndarray) -> dict[str, np.ndarray]
     return by_user
 
 
-def _sums(users: np.ndarray, by_user: Mapping[str, Mapping[str, np.ndarray]]) -> UserSums:
-    numerators = {(model, m): v for model, of in by_user.items() for m, v in of.items()}
+def _sums(
+    users: np.ndarray,
+    by_user: Mapping[str, Mapping[str, np.ndarray]],
+    mask: np.ndarray | slice = slice(None),
+) -> UserSums:
+    numerators = {(model, m): v[mask] for model, of in by_user.items() for m, v in of.items()}
+    users = users[mask]
     return UserSums(users, {NUM_USERS: np.ones(len(users))}, numerators)

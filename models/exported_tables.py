@@ -79,6 +79,9 @@ def read(path: str) -> RecommenderTables:
 
     Args:
       path: Folder of the SavedModel.
+
+    Raises:
+      InputError: If it is none of ours, or of another release.
     """
     return read_restored(_SavedVariables.of(path), path)
 
@@ -127,14 +130,16 @@ class _SavedVariables:
     """Stands for a restored module, or a part of it, whose variables are read when asked for."""
 
     reader: Any
+    path: str
     name: str
 
     @classmethod
     def of(cls, path: str) -> "_SavedVariables":
-        return cls(tf.train.load_checkpoint(os.path.join(path, "variables", "variables")), "")
+        reader = tf.train.load_checkpoint(os.path.join(path, "variables", "variables"))
+        return cls(reader, path, "")
 
     def __getattr__(self, name: str) -> "_SavedVariables":
-        return _SavedVariables(self.reader, f"{self.name}{name}/")
+        return _SavedVariables(self.reader, self.path, f"{self.name}{name}/")
 
     @property
     def shape(self) -> list[int]:
@@ -145,7 +150,13 @@ class _SavedVariables:
 
     @property
     def _key(self) -> str:
-        return f"{self.name}.ATTRIBUTES/VARIABLE_VALUE"
+        key = f"{self.name}.ATTRIBUTES/VARIABLE_VALUE"
+        if not self.reader.has_tensor(key):
+            raise InputError(
+                f"Expected an export of this release of t2rec at {self.path!r}; got a SavedModel "
+                f"without {self.name.strip('/')}. Export it anew by `t2rec run`."
+            )
+        return key
 
 
 def read_ids(path: str) -> np.ndarray:

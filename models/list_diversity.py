@@ -13,8 +13,9 @@ def coverage(ranked: np.ndarray, num_candidates: int) -> float:
       ranked: `[num_queries, k]` integer array of candidate rows, -1 for none.
       num_candidates: Size of the catalogue, at least 1.
     """
-    listed = np.unique(ranked)
-    return np.count_nonzero(listed >= 0) / num_candidates
+    is_listed = np.zeros(num_candidates + 1, bool)
+    is_listed[ranked] = True  # What is none marks the last one.
+    return np.count_nonzero(is_listed[:-1]) / num_candidates
 
 
 def novelty(ranked: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -76,11 +77,17 @@ def overlap(ranked: np.ndarray) -> float:
     num_queries, k = ranked.shape
     if num_queries < 2 or not k:
         return 0.0
-    counts = np.bincount(ranked[ranked >= 0]).astype(np.float64)
+    counts = np.zeros(ranked.max() + 1)
+    for column in ranked.T:
+        counts += np.bincount(column[column >= 0], minlength=len(counts))
     return float((counts * (counts - 1)).sum() / (k * num_queries * (num_queries - 1.0)))
 
 
 def _mean_over_entries(ranked: np.ndarray, values: np.ndarray) -> np.ndarray:
-    listed = ranked >= 0
-    total = np.where(listed, values[np.where(listed, ranked, 0)], 0.0).sum(axis=1)
-    return total / np.maximum(listed.sum(axis=1), 1)
+    values = np.append(values, 0.0)  # What is none finds the last one.
+    total, num_listed = np.zeros([2, len(ranked)])
+    # By rank, for the values of all entries would be several times the lists.
+    for column in ranked.T:
+        total += values[column]
+        num_listed += column >= 0
+    return total / np.maximum(num_listed, 1)

@@ -1,7 +1,7 @@
 """Metrics of several models on the same users, by slice, with paired bootstrap intervals."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,10 +45,10 @@ RETRIEVAL_METRICS: Mapping[str, Metric] = {
 
 @dataclasses.dataclass(frozen=True)
 class UserSums:
-    """What one slice adds up, by user.
+    """What one slice adds up over a block of users, by user.
 
     Attributes:
-      users: `[n]` ascending integer array: places of the slice's users.
+      users: `[n]` ascending integer array: places of those users of the block that are in it.
       denominators: By name, an `[n]` array.
       numerators: By model and metric, an `[n]` array.
     """
@@ -67,27 +67,29 @@ class Measurements:
     def __init__(
         self,
         metrics: Mapping[str, Metric],
-        slices: Mapping[str, UserSums],
+        read: Callable[[int, int], Mapping[str, UserSums]],
         bootstrap: UserBootstrap,
     ):
         """Adds everything up in every resample.
 
         Args:
           metrics: By name; of each there is a numerator of each model.
-          slices: By name, `ALL` among them; one without users is left out.
+          read: Called with the first user of a block and the one after its last; returns by name
+            the slices, `ALL` among them. One without any users is left out.
           bootstrap: Resamples the users that `UserSums.users` counts.
         """
         self.metrics = metrics
-        slices = {name: part for name, part in slices.items() if len(part.users)}
         self._columns: dict[Any, int] = {}
-        groups = []
-        for part in slices.values():
-            columns: dict[Any, np.ndarray] = {**part.denominators, **part.numerators}
-            self._columns = {key: place for place, key in enumerate(columns)}
-            groups.append((part.users, np.stack(list(columns.values()), axis=1)))
-        self._sums: dict[str, ResampledSums] = dict(
-            zip(slices, bootstrap.sums(groups), strict=True)
-        )
+
+        def stack(start: int, stop: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+            stacked = {}
+            for name, part in read(start, stop).items():
+                columns: dict[Any, np.ndarray] = {**part.denominators, **part.numerators}
+                self._columns = {key: place for place, key in enumerate(columns)}
+                stacked[name] = part.users, np.stack(list(columns.values()), axis=1)
+            return stacked
+
+        self._sums: dict[str, ResampledSums] = bootstrap.sums(stack)
 
     @property
     def models(self) -> list[str]:

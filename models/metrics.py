@@ -11,6 +11,8 @@ from models.tables import Bag
 # and its scores, 64 MB at most, are gone through again.
 _MAX_BLOCK_QUERIES = 512
 _BLOCK_CELLS = 16_000_000
+# Relevant pairs that are looked for in lists at a time: some megabytes of lists.
+_BLOCK_PAIRS = 16_384
 
 
 def top_k(
@@ -105,10 +107,13 @@ def hits(ranked: np.ndarray, relevant: Bag) -> np.ndarray:
     Returns:
       `[num_queries, k]` bool array.
     """
-    width = int(max(ranked.max(initial=0), relevant.values.max(initial=0))) + 1
-    queries = np.arange(len(ranked), dtype=np.int64)
-    wanted = np.repeat(queries, relevant.lengths()) * width + relevant.values
-    return np.isin(queries[:, None] * width + ranked, wanted) & (ranked >= 0)
+    hit = np.zeros(ranked.shape, bool)
+    queries = np.repeat(np.arange(len(ranked)), relevant.lengths())
+    for start in range(0, len(queries), _BLOCK_PAIRS):
+        of, wanted = (values[start : start + _BLOCK_PAIRS] for values in (queries, relevant.values))
+        pair, place = np.nonzero(ranked[of] == wanted[:, None])
+        hit[of[pair], place] = True
+    return hit
 
 
 def recall_at(hit: np.ndarray, num_relevant: np.ndarray, k: int) -> np.ndarray:
@@ -138,7 +143,7 @@ def ndcg_at(hit: np.ndarray, num_relevant: np.ndarray, k: int) -> np.ndarray:
     discount = 1.0 / np.log2(np.arange(2, k + 2))
     ideal = np.cumsum(discount)[np.minimum(num_relevant, k) - 1]
     width = min(k, hit.shape[1])
-    return (hit[:, :width] * discount[:width]).sum(axis=1) / ideal
+    return np.einsum("nk,k->n", hit[:, :width], discount[:width]) / ideal
 
 
 def hit_at(hit: np.ndarray, k: int) -> np.ndarray:

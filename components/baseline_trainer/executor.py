@@ -123,7 +123,7 @@ class Executor(base_executor.BaseExecutor):
 def _long_form(users: np.ndarray, ranked: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({
         "user_row": np.repeat(users, ranked.shape[1]),
-        "rank": np.tile(np.arange(1, ranked.shape[1] + 1), len(users)),
+        "rank": np.tile(np.arange(1, ranked.shape[1] + 1, dtype=np.int16), len(users)),
         "business_row": ranked.ravel(),
     })
 

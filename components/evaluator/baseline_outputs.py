@@ -30,22 +30,23 @@ class BaselineOutputs:
 
     def ratings(self) -> dict[str, np.ndarray]:
         """Reads the predicted stars of the test interactions, by baseline."""
-        return {name: frame["stars"].to_numpy() for name, frame in self._frames("rating").items()}
+        return {
+            name: self._columns("rating", name, "stars")["stars"] for name in self.trained["rating"]
+        }
 
     def lists(self) -> dict[str, np.ndarray]:
         """Reads the lists of the test users, `[num_users, k]`, by baseline."""
-        return {
-            name: frame["business_row"].to_numpy().reshape(-1, int(frame["rank"].max()))
-            for name, frame in self._frames("retrieval").items()
-            if len(frame)
-        }
+        lists = {}
+        for name in self.trained["retrieval"]:
+            columns = self._columns("retrieval", name, "rank", "business_row")
+            if len(columns["rank"]):
+                lists[name] = columns["business_row"].reshape(-1, int(columns["rank"].max()))
+        return lists
 
-    def _frames(self, task: str) -> dict[str, pd.DataFrame]:
-        frames = {}
-        for name in self.trained[task]:
-            with fileio.open(os.path.join(self._uri, task, f"{name}.parquet"), "rb") as file:
-                frames[name] = pd.read_parquet(io.BytesIO(file.read()))
-        return frames
+    def _columns(self, task: str, name: str, *columns: str) -> dict[str, np.ndarray]:
+        with fileio.open(os.path.join(self._uri, task, f"{name}.parquet"), "rb") as file:
+            frame = pd.read_parquet(io.BytesIO(file.read()), columns=list(columns))
+        return {column: frame[column].to_numpy() for column in columns}
 
 
 def read_json(uri: str, name: str) -> dict[str, Any]:

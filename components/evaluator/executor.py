@@ -15,7 +15,7 @@ from components import examples
 from components.evaluator import approximate, native
 from components.evaluator.baseline_outputs import BaselineOutputs, read_json
 from components.evaluator.exported import ExportedModel, find_served, load_served
-from models import export, features, tripwires
+from models import exported_tables, features, tripwires
 from models.evaluation import RatingEvaluation, RetrievalEvaluation
 from models.gate import (
     MODEL,
@@ -65,7 +65,7 @@ class Executor(base_executor.BaseExecutor):
         model_path = path_utils.serving_model_path(
             artifact_utils.get_single_uri(input_dict["model"])
         )
-        tables, _ = export.load_tables(model_path)
+        tables = exported_tables.read(model_path)
         model = ExportedModel(tables, star.user_ids, star.business_ids)
         models = {MODEL: model}
         previous, note = _load_previous(exec_properties["serving_dir"], star, split.test)

@@ -5,7 +5,7 @@ import os
 import numpy as np
 from tfx.dsl.io import fileio
 
-from models import export, features, metrics
+from models import exported_tables, features, metrics
 from models.evaluation import RetrievalEvaluation
 from models.measurements import CUT_OFFS
 from models.recommender_tables import RecommenderTables
@@ -27,7 +27,7 @@ class ExportedModel:
         """Finds today's users and businesses in it.
 
         Args:
-          tables: What `models.export.load_tables` read.
+          tables: What `models.exported_tables.read` read.
           user_ids: `[num_users]` array of `bytes`: the rows of today's users.
           business_ids: `[num_businesses]` array of `bytes`, likewise.
         """
@@ -79,7 +79,7 @@ def load_served(
     Raises:
       ValueError: If it has learnt from that split, which would flatter it.
     """
-    tables, _ = export.load_tables(path)
+    tables = exported_tables.read(path)
     users, businesses = IdIndex(tables.user_ids), IdIndex(tables.business_ids)
     width = len(tables.business_ids)
     owners = np.repeat(np.arange(tables.seen.num_rows, dtype=np.int64), tables.seen.lengths())

@@ -14,7 +14,7 @@ from components import examples
 from components.evaluator.exported import ExportedModel
 from components.report import page, people, statistics
 from components.run_metrics import METRICS_FILE
-from models import export, features
+from models import exported_tables, features
 from schemas.loader import TABLES
 
 PAGE_FILE, HTML_FILE = "page.json", "index.html"
@@ -40,7 +40,7 @@ class Executor(base_executor.BaseExecutor):
         star = examples.StarSchema(
             input_dict["interactions"], input_dict["users"], input_dict["businesses"]
         )
-        tables, _ = export.load_tables(
+        tables = exported_tables.read(
             path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["model"]))
         )
         gathered = {

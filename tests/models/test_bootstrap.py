@@ -6,16 +6,31 @@ import pytest
 from models.bootstrap import MIN_USERS, Interval, UserBootstrap
 
 
+def _sums(bootstrap, **groups):
+    """Adds up groups of users, each told as its users and their columns."""
+
+    def read(start, stop):
+        return {
+            name: (users[(users >= start) & (users < stop)],
+                   columns[(users >= start) & (users < stop)])
+            for name, (users, columns) in groups.items()
+        }  # fmt: skip
+
+    return bootstrap.sums(read)
+
+
+def _of_all(bootstrap, columns):
+    return _sums(bootstrap, all=(np.arange(len(columns)), columns))["all"]
+
+
 def _ratio(bootstrap, numerator, denominator, transform=None):
     columns = np.stack([numerator, denominator], axis=1)
-    (sums,) = bootstrap.sums([(np.arange(len(columns)), columns)])
-    return sums.ratio(0, 1, transform)
+    return _of_all(bootstrap, columns).ratio(0, 1, transform)
 
 
 def _difference(bootstrap, numerator, other, denominator, transform=None):
     columns = np.stack([numerator, other, denominator], axis=1)
-    (sums,) = bootstrap.sums([(np.arange(len(columns)), columns)])
-    return sums.difference(0, 1, 2, transform)
+    return _of_all(bootstrap, columns).difference(0, 1, 2, transform)
 
 
 class TestUserBootstrap:
@@ -53,19 +68,19 @@ class TestUserBootstrap:
     def test_several_groups_are_those_of_one_at_a_time(self):
         some = np.arange(50, 300, 3)
         columns = np.stack([self.errors, self.counts], axis=1)
-        whole, part = self.bootstrap.sums([(np.arange(300), columns), (some, columns[some])])
+        sums = _sums(self.bootstrap, whole=(np.arange(300), columns), part=(some, columns[some]))
+        whole, part = sums["whole"], sums["part"]
         alone = _ratio(self.bootstrap, self.errors, self.counts, np.sqrt)
         assert whole.ratio(0, 1, np.sqrt) == alone
         # The weights go with the users, not with their places in a group.
         masked = np.zeros((300, 2))
         masked[some] = columns[some]
-        (expected,) = self.bootstrap.sums([(np.arange(300), masked)])
+        expected = _of_all(self.bootstrap, masked)
         np.testing.assert_allclose(part.resampled, expected.resampled)
         assert part.num_users == len(some)
 
     def test_weights_are_poisson_of_mean_one(self):
-        (sums,) = UserBootstrap(200, num_resamples=5_000).sums([(np.arange(200), np.eye(200))])
-        weights = sums.resampled
+        weights = _of_all(UserBootstrap(200, num_resamples=5_000), np.eye(200)).resampled
         assert weights.mean() == pytest.approx(1.0, abs=0.005)
         assert weights.var() == pytest.approx(1.0, abs=0.01)
         assert (weights == 0).mean() == pytest.approx(math.exp(-1), abs=0.002)
@@ -93,6 +108,23 @@ class TestUserBootstrap:
         interval = _ratio(UserBootstrap(25_000, num_resamples=50), values, np.ones(25_000))
         assert interval.low < interval.value < interval.high
         assert interval.high - interval.low < 0.05
+
+    def test_groups_add_up_over_blocks_and_one_of_nobody_is_left_out(self):
+        values = np.random.default_rng(8).normal(1.0, 1.0, (25_000, 1))
+        late = np.arange(20_000, 25_000, 5)  # In the last block alone.
+        sums = _sums(
+            UserBootstrap(25_000, num_resamples=20),
+            late=(late, values[late]),
+            all=(np.arange(25_000), values),
+            nobody=(late[:0], values[:0]),
+        )
+        assert list(sums) == ["late", "all"]
+        assert sums["late"].num_users == 1_000
+        np.testing.assert_allclose(sums["late"].sums, values[late].sum(axis=0))
+        np.testing.assert_allclose(sums["all"].sums, values.sum(axis=0))
+        assert sums["late"].resampled.std() == pytest.approx(
+            np.sqrt((values[late] ** 2).sum()), rel=0.5
+        )
 
     def test_json_has_the_three_numbers(self):
         assert Interval(1.23456789, 1, 2.0).to_json() == {

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from models import bootstrap
 from models.evaluation import RatingEvaluation, RetrievalEvaluation
 from models.measurements import CUT_OFFS, NUM_RATINGS, NUM_USERS
 from models.slices import Known, Labels
@@ -221,3 +222,30 @@ class TestRetrievalEvaluation:
         assert evaluation.users.tolist() == [59_999]
         measured = _ranked(evaluation, np.array([[7, 49_999]]))
         assert measured["mrr"]["value"] == 0.5
+
+
+def test_users_in_blocks_add_up_to_all(monkeypatch):
+    rng = np.random.default_rng(0)
+    rows = rng.integers(200, size=1_000), rng.integers(60, size=1_000)
+    test = Interactions(*rows, rng.integers(1, 6, 1_000).astype(np.float32))
+    known = Known(np.arange(200) % 3, np.arange(60) % 4)
+    rating = RatingEvaluation(test, known)
+    retrieval = RetrievalEvaluation(test, test[:0], known)
+    lists = rng.permuted(np.tile(np.arange(60), [len(retrieval.users), 1]), axis=1)
+
+    predicted = np.linspace(1.0, 5.0, 1_000)
+
+    def values():
+        measured = rating.measure({"ours": predicted}), retrieval.measure({"ours": lists})
+        return [
+            (name, metric, m.num_users(name), m.interval("ours", metric, name).value)
+            for m in measured
+            for name in ("", *m.slices)
+            for metric in m.metrics
+        ]
+
+    whole = values()
+    monkeypatch.setattr(bootstrap, "_BLOCK_USERS", 7)
+    blocks = values()
+    assert [told[:3] for told in blocks] == [told[:3] for told in whole]
+    np.testing.assert_allclose([v for *_, v in blocks], [v for *_, v in whole])

@@ -29,7 +29,9 @@ def rating(shifts, slices=None, skipped=None, undefined="", losses=None):
         )
         for name, users in parts.items()
     }
-    measured = Measurements({"rmse": Metric(NUM_RATINGS, is_loss=True)}, tables, UserBootstrap(NUM))
+    measured = Measurements(
+        {"rmse": Metric(NUM_RATINGS, is_loss=True)}, lambda *_: tables, UserBootstrap(NUM)
+    )
     losses = losses if losses is not None else {n: s for n, s in shifts.items() if n not in OURS}
     return Evidence(measured, losses, skipped or {}, undefined)
 
@@ -41,7 +43,9 @@ def retrieval(shifts, **kwargs):
         {NUM_USERS: np.ones(NUM)},
         {(model, "recall@20"): values for model, values in found.items()},
     )
-    measured = Measurements({"recall@20": Metric(NUM_USERS)}, {ALL: table}, UserBootstrap(NUM))
+    measured = Measurements(
+        {"recall@20": Metric(NUM_USERS)}, lambda *_: {ALL: table}, UserBootstrap(NUM)
+    )
     losses = {name: -shift for name, shift in shifts.items() if name not in OURS}
     return Evidence(measured, losses, kwargs.get("skipped", {}), kwargs.get("undefined", ""))
 
@@ -126,7 +130,9 @@ def test_a_slice_that_is_significantly_worse_fails():
         )
         for name, users in {ALL: np.arange(NUM), "cold_user": cold}.items()
     }
-    measured = Measurements({"rmse": Metric(NUM_RATINGS, is_loss=True)}, tables, UserBootstrap(NUM))
+    measured = Measurements(
+        {"rmse": Metric(NUM_RATINGS, is_loss=True)}, lambda *_: tables, UserBootstrap(NUM)
+    )
     failed = texts(judge(GateOptions(), Evidence(measured, {"bias": 1.0}, {}), None), False)
     assert len(failed) == 1
     assert failed[0].startswith("slice cold_user: rmse minus that of bias is +0.2000")

@@ -96,7 +96,7 @@ def evaluate(monkeypatch, tmp_path):
         fitted = SOUND[features.TRAIN] + SOUND[features.EVAL]
         tables = Tables(fitted.histories(NUM_USERS), float(star().read_fitted(True).stars.mean()))
         monkeypatch.setattr(executor.examples, "StarSchema", star)
-        monkeypatch.setattr(executor.export, "load_tables", lambda path: (tables, None))
+        monkeypatch.setattr(executor.exported_tables, "read", lambda path: tables)
         same = np.zeros([5, 3])
         monkeypatch.setattr(
             executor.approximate, "scores_of_both", lambda *args: both or (same, same)

@@ -62,7 +62,7 @@ def test_the_newest_served_version_is_found(tmp_path):
 
 
 def test_a_served_model_that_has_learnt_from_the_test_split_is_refused(monkeypatch):
-    monkeypatch.setattr(exported.export, "load_tables", lambda path: (tables(), None))
+    monkeypatch.setattr(exported.exported_tables, "read", lambda path: tables())
     # Of the four pairs it has seen a at p.
     with pytest.raises(ValueError, match=r"learnt from 25.0% of the test split"):
         exported.load_served("served", *TODAY, interactions((0, 1), (0, 2), (2, 1), (1, 0)))
@@ -94,7 +94,7 @@ def test_a_served_model_of_another_kind_is_noted(tmp_path):
     tf.saved_model.save(module, str(tmp_path / "t2rec" / "1"))
     model, note = executor._load_previous(str(tmp_path), Star(), interactions((0, 1)))
     assert model is None
-    assert "version 1: AttributeError" in note
+    assert "version 1: InputError: Expected an export of this release of t2rec" in note
 
 
 def test_without_a_served_model_there_is_nothing_to_say(tmp_path):
