@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
-from models import export
+from models import features
+from serving.loader import ServedModel
 
 _SIGNATURE = "recommend"
 BATCH = 64
@@ -36,18 +36,18 @@ def load(path: str, k: int, **told: Any) -> Callable[[np.ndarray], Lists]:
       A function from a `[num_users]` array of ids, asked 64 at a time, to their lists. Its first
       call takes longer than others.
     """
-    recommend = tf.saved_model.load(path).signatures[_SIGNATURE]
-    inputs = {name: tf.constant(v) for name, v in export.optional_inputs(path, _SIGNATURE).items()}
-    for name, value in {"k": k, **told}.items():
-        inputs[name] = tf.constant([value], inputs[name].dtype)
+    # Loaded as the server does, which is also what goes again without a trace: of what
+    # `tf.saved_model.load` makes, TensorFlow keeps the tables of ids for good.
+    model = ServedModel(path)
+    optional = {name: [value] for name, value in {"k": k, **told}.items()}
 
     def ask(user_ids: np.ndarray) -> Lists:
         business_ids, scores = [np.zeros([0, k], object)], [np.zeros([0, k], np.float32)]
         for start in range(0, len(user_ids), BATCH):
-            batch = tf.constant(user_ids[start : start + BATCH])
-            found = recommend(user_id=batch, **inputs)
-            business_ids.append(found["business_id"].numpy())
-            scores.append(found["score"].numpy())
+            batch = user_ids[start : start + BATCH]
+            found = model.call(_SIGNATURE, {features.USER_ID: batch, **optional})
+            business_ids.append(found[features.BUSINESS_ID])
+            scores.append(found["score"])
         return Lists(np.concatenate(business_ids), np.concatenate(scores))
 
     return ask

@@ -161,14 +161,3 @@ def load_tables(path: str) -> tuple[RecommenderTables, tf.Module]:
     """
     loaded = tf.saved_model.load(path)
     return exported_tables.read_restored(loaded, path), loaded.encoder
-
-
-def optional_inputs(path: str, signature: str) -> dict[str, np.ndarray]:
-    """Reads the defaults of a signature's optional inputs, which a loaded function does not tell.
-
-    Args:
-      path: Folder of a SavedModel.
-      signature: Its name.
-    """
-    defaults = signature_descriptions.read_definitions(path)[signature].defaults
-    return {name: tf.make_ndarray(value) for name, value in defaults.items()}

@@ -20,7 +20,7 @@ from components.trainer import cluster
 from components.yelp_example_gen.inputs import find_inputs, fingerprint
 from components.yelp_example_gen.places import pack_paths, unpack_paths
 from models.options import MULTI_WORKER
-from pipeline import beam_options, graph, progress, report_folder
+from pipeline import beam_options, graph, memory, progress, report_folder
 from pipeline.code_digest import code_digest
 from pipeline.config import PipelineConfig
 from pipeline.synth.generator import TRUTH_NAME
@@ -99,6 +99,7 @@ def run(config: PipelineConfig, data: str, root: Root, beam: Sequence[str] = ())
         noise_floor_rmse=_noise_floor(unpack_paths(data)),
     )
     nodes = graph.build_components(config, inputs)
+    memory.keep()
     with progress.ComponentProgress(len(nodes)) as shown, contextlib.ExitStack() as last:
         if config.training.distribute == MULTI_WORKER:
             last.callback(cluster.dismiss, root.checkpoints)

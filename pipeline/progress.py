@@ -1,6 +1,5 @@
 """Shows which component runs, and how long each took."""
 
-import contextlib
 import logging
 import os
 import sys
@@ -8,7 +7,7 @@ import time
 
 from absl import logging as absl_logging
 
-from pipeline import console
+from pipeline import console, memory
 
 # What TFX's local runner and launcher log of a node.
 _STARTED, _FINISHED = "Component %s is running.", "Component %s is finished."
@@ -21,7 +20,7 @@ class ComponentProgress(logging.Handler):
     Attributes:
       timings: Seconds by component, in order.
       memory_mb: By component, the most memory that this process held while it ran, in 10⁶ bytes;
-        what earlier components loaded counts, too. Empty where the system does not tell.
+        libraries that are loaded count, too. Empty where the system does not tell.
       cached: Components whose earlier output was used again.
     """
 
@@ -56,7 +55,8 @@ class ComponentProgress(logging.Handler):
         """Takes one record of the log."""
         if record.msg == _STARTED:
             self._begin, self._is_cached = time.perf_counter(), False
-            _forget_peak()
+            memory.release()
+            memory.forget_peak()
             console.note(f"{self._place()} {_component(record)} ...")
         elif record.msg == _CACHED:
             self._is_cached = True
@@ -72,7 +72,7 @@ class ComponentProgress(logging.Handler):
                 )
             )
             self.timings[name] = round(seconds, 3)
-            peak = _peak_mb()
+            peak = memory.peak_mb()
             if peak is not None:
                 self.memory_mb[name] = peak
             if self._is_cached:
@@ -85,22 +85,6 @@ class ComponentProgress(logging.Handler):
 def _component(record: logging.LogRecord) -> str:
     (name,) = record.args or ("",)
     return str(name)
-
-
-def _forget_peak() -> None:
-    """Makes Linux count the peak of this process's memory anew."""
-    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as file:
-        file.write("5")
-
-
-def _peak_mb() -> float | None:
-    """Asks for the peak of this process's memory since it was forgotten, in 10⁶ bytes."""
-    try:
-        with open("/proc/self/status", encoding="ascii") as file:
-            (line,) = (line for line in file if line.startswith("VmHWM:"))
-    except (OSError, ValueError):
-        return None
-    return round(1.024e-3 * int(line.split()[1]), 1)
 
 
 class _Details(logging.Handler):

@@ -15,7 +15,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components import examples, export_lists
-from models import export, features
+from models import export, features, gradients
 from models.index_recall import Recall, recalls_by_score
 from models.index_tuning import Tuned, tune
 from models.recommender_tables import RecommenderTables
@@ -27,6 +27,7 @@ from models.tables import IdIndex, read_columns
 class Executor(base_executor.BaseExecutor):
     """Turns the exact SavedModel into its approximate twin."""
 
+    @gradients.forgotten()
     def Do(  # noqa: N802 (TFX's name)
         self,
         input_dict: dict[str, list[types.Artifact]],

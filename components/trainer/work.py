@@ -13,7 +13,7 @@ from tfx.utils import io_utils, path_utils
 
 from components import entity_tables, examples
 from components.tuner.executor import BEST_HYPERPARAMETERS
-from models import export, features, replicas, training
+from models import export, features, gradients, replicas, training
 from models.checkpoints import Checkpoints
 from models.options import ModelOptions, TrainingOptions
 from models.recipes import Recipe, apply_recipe, read_hyperparameters
@@ -26,6 +26,7 @@ _LEARNT = "Learnt"
 _LOG = logging.getLogger("t2rec")
 
 
+@gradients.forgotten()
 def train_and_export(
     input_dict: Artifacts,
     output_dict: Artifacts,

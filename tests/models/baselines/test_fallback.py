@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import export, metrics
+from models import metrics, signature_descriptions
 from models.baselines import fallback, registry, scorers
 from models.baselines.choosing import clip
 from models.baselines.ease import Ease
@@ -70,11 +70,11 @@ def test_the_export_answers_both_tasks(rating, retrieval, data, tmp_path):
     expected = models[0].rate(*PAIRS)
     assert np.ptp(expected) > 1  # It has something to say.
     np.testing.assert_allclose(stars, expected, atol=2e-5)
-    unset = export.optional_inputs(str(tmp_path), "recommend")
+    unset = signature_descriptions.read_definitions(str(tmp_path))["recommend"].defaults
     # What a scorer says has no weights, and is not searched by.
     assert "shortlist" in unset
     assert not {"min_stars", "retrieval_weight", "rating_weight"} & set(unset)
-    inputs = {name: tf.constant(value) for name, value in unset.items()}
+    inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in unset.items()}
     found = loaded["recommend"](user_id=tf.constant(data.users.ids), **inputs)
     users, seen = np.arange(NUM_USERS), data.fitted.histories(NUM_USERS)
     nothing = Bag(np.zeros(0, np.int32), np.zeros(NUM_USERS + 1, np.int64))
