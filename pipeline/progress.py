@@ -17,6 +17,8 @@ _CACHED = "A cached execution %d is used."
 class ComponentProgress(logging.Handler):
     """Turns the local runner's log into one line a component on the terminal.
 
+    Before a component starts, memory that earlier ones left is given back.
+
     Attributes:
       timings: Seconds by component, in order.
       memory_mb: By component, the most memory that this process held while it ran, in 10⁶ bytes;
