@@ -29,7 +29,7 @@ _BATCH = 64
 _LEAVES = (1.0, 2.0, 4.0)
 # Shares of the partitions that a query looks into; and candidates reordered.
 _SEARCHED = tuple(2.0**-power for power in range(7, -1, -1))
-_REORDERED = (20, 50, 100, 200, 400)
+_REORDERED = (20, 50, 100, 200, 400, 800, 1600, 3200)
 # Of requests with weights of their own: what the rating block adds to the spread of scores,
 # relative to the retrieval block.
 _MIXTURES = (0.1, 1.0, 10.0)
@@ -267,7 +267,8 @@ def measure(
     """Measures the curve of one kind of request, from the least effort on.
 
     It ends one step beyond the target: who looks into still more partitions only pays more, and
-    that is where nearly all the time of a tuning would go.
+    that is where nearly all the time of a tuning would go. Where the greatest effort of all falls
+    short, there is nothing else to measure.
 
     Args:
       index: The index.
@@ -275,32 +276,39 @@ def measure(
       sets: Sets of queries with what is to be found.
       target_recall: What is to be found of them.
     """
+
+    def at(effort: Effort) -> Point:
+        recalls, seconds = [], 0.0
+        for truth in sets:
+            found, spent = _timed(index, effort, truth.queries)
+            recalls.append(truth.recalls(found))
+            seconds += spent
+        worst = min(map(Recall.of, recalls), key=lambda recall: recall.mean)
+        num_queries = sum(len(truth.queries) for truth in sets)
+        return Point(
+            kind=kind,
+            num_leaves=index.num_leaves,
+            effort=effort,
+            recall=worst.mean,
+            error=worst.error,
+            microseconds=1e6 * seconds / num_queries,
+        )
+
+    greatest = at(Effort(index.num_leaves, _REORDERED[-1]))
+    if not greatest.reaches(target_recall):
+        yield greatest
+        return
     enough = False
     for share in _SEARCHED:
         is_last, leaves = enough, max(1, round(share * index.num_leaves))
         reached = 0.0
         for reordered in _REORDERED:
-            effort = Effort(leaves, reordered)
-            recalls, seconds = [], 0.0
-            for truth in sets:
-                found, spent = _timed(index, effort, truth.queries)
-                recalls.append(truth.recalls(found))
-                seconds += spent
-            worst = min(map(Recall.of, recalls), key=lambda recall: recall.mean)
-            num_queries = sum(len(truth.queries) for truth in sets)
-            point = Point(
-                kind=kind,
-                num_leaves=index.num_leaves,
-                effort=effort,
-                recall=worst.mean,
-                error=worst.error,
-                microseconds=1e6 * seconds / num_queries,
-            )
+            point = at(Effort(leaves, reordered))
             yield point
             enough |= point.reaches(target_recall)
-            if worst.mean <= reached + 1e-4:
+            if point.recall <= reached + 1e-4:
                 break
-            reached = worst.mean
+            reached = point.recall
         if is_last:
             return
 

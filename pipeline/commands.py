@@ -19,6 +19,8 @@ DONE, FAILED, BAD_USAGE, NOT_BLESSED = 0, 1, 2, 3
 
 def run(args: argparse.Namespace) -> int:
     """Runs the whole pipeline on this machine."""
+    # TensorFlow's own allocator would keep for good what the components needed at their peaks.
+    os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
     from pipeline import config, progress
 
     settings = config.load_config(args.config, args.settings, fast=args.fast)
