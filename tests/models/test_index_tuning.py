@@ -135,8 +135,7 @@ class TestQuerySets:
 def test_more_effort_is_tried_only_while_it_helps(large, queries):
     index = ScannIndex(large, num_leaves=100)
     asked = queries[:100] * large.score_weights
-    points: list[Point] = list(measure(index, PLAIN, [Truth.of(large, asked)], 1.01))
-    assert points[-1].effort.num_leaves_to_search == 100
+    points: list[Point] = list(measure(index, PLAIN, [Truth.of(large, asked)], 0.995))
     assert points[-1].recall > 0.99
     by_leaves: dict[int, list[Point]] = {}
     for point in points:
@@ -145,6 +144,14 @@ def test_more_effort_is_tried_only_while_it_helps(large, queries):
         recalls = [point.recall for point in of_leaves]
         assert all(b > a for a, b in zip(recalls[:-2], recalls[1:-1], strict=True))
     assert Effort(1, 20) == points[0].effort
+
+
+def test_what_the_greatest_effort_does_not_reach_is_not_looked_for(large, queries):
+    index = ScannIndex(large, num_leaves=100)
+    asked = queries[:100] * large.score_weights
+    (point,) = measure(index, PLAIN, [Truth.of(large, asked)], 1.01)
+    assert point.effort == Effort(100, 3_200)
+    assert not point.reaches(1.01)
 
 
 def test_a_curve_ends_one_step_beyond_the_target(large, queries):
