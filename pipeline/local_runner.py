@@ -19,8 +19,9 @@ from components.run_metrics import METRICS_FILE
 from components.trainer import cluster
 from components.yelp_example_gen.inputs import find_inputs, fingerprint
 from components.yelp_example_gen.places import pack_paths, unpack_paths
+from models import memory
 from models.options import MULTI_WORKER
-from pipeline import beam_options, graph, memory, progress, report_folder
+from pipeline import beam_options, graph, progress, report_folder
 from pipeline.code_digest import code_digest
 from pipeline.config import PipelineConfig
 from pipeline.synth.generator import TRUTH_NAME

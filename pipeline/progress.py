@@ -7,7 +7,8 @@ import time
 
 from absl import logging as absl_logging
 
-from pipeline import console, memory
+from models import memory
+from pipeline import console
 
 # What TFX's local runner and launcher log of a node.
 _STARTED, _FINISHED = "Component %s is running.", "Component %s is finished."
@@ -56,9 +57,9 @@ class ComponentProgress(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Takes one record of the log."""
         if record.msg == _STARTED:
-            self._begin, self._is_cached = time.perf_counter(), False
             memory.release()
             memory.forget_peak()
+            self._begin, self._is_cached = time.perf_counter(), False
             console.note(f"{self._place()} {_component(record)} ...")
         elif record.msg == _CACHED:
             self._is_cached = True

@@ -1,13 +1,12 @@
 """One version of a model through its life: loaded, warmed up, leased to requests, dropped."""
 
-import ctypes
 import dataclasses
-import gc
 import logging
 import threading
 import time
 from types import TracebackType
 
+from models import memory
 from serving.errors import ServingError
 from serving.loader import ServedModel
 from serving.warmup import warm_up
@@ -123,16 +122,6 @@ class ServedVersion:
             self._idle.wait_for(lambda: not self._leases)
         self.model.close()
         del self.model
-        gc.collect()  # Graphs refer to themselves.
-        _give_back_memory()
+        memory.release()
         self.status = VersionStatus(self.number, END)
         _LOGGER.info("Dropped %s version %d", self.name, self.number)
-
-
-def _give_back_memory() -> None:
-    """Returns what was freed to the system; the allocator keeps it otherwise, or for a while."""
-    program = ctypes.CDLL(None)
-    if hasattr(program, "mallctl"):  # jemalloc, preloaded; 4096 stands for all of its arenas.
-        program.mallctl(b"arena.4096.purge", None, None, None, ctypes.c_size_t(0))
-    elif hasattr(program, "malloc_trim"):  # glibc.
-        program.malloc_trim(0)

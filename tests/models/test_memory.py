@@ -4,7 +4,7 @@ import sys
 _PROGRAM = """
 import gc
 import numpy as np
-from pipeline import memory
+from models import memory
 
 def held_mb():
     with open("/proc/self/statm") as file:
