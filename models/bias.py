@@ -109,7 +109,7 @@ def fit_bias(
       priors: What the biases are pulled to; 0 by default.
     """
     users, businesses = interactions.user_rows, interactions.business_rows
-    mean = float(np.average(interactions.stars))
+    mean = interactions.mean_stars
     priors = priors or Priors.none(num_users, num_businesses)
     centred = interactions.stars.astype(np.float64) - mean
     centred -= priors.users[users] + priors.businesses[businesses]

@@ -110,7 +110,7 @@ def fit_ridge(
       tolerance: Relative error at which it stops.
     """
     user_scale, business_scale, scale = (penalty**-0.5 for penalty in penalties)
-    mean = float(interactions.stars.mean())
+    mean = interactions.mean_stars
     # Users without a rating, most of them in a sample, have no say.
     rated_users, user_rows = _renumbered(interactions.user_rows, covariates.users.shape[0])
     rated_businesses, business_rows = _renumbered(

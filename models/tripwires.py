@@ -69,7 +69,7 @@ def learnt_from_fitted_only(state: LearntState, fitted: Interactions) -> Check:
     known = np.unique(owners * num_businesses + state.seen.values)
     allowed = fitted.user_rows.astype(np.int64) * num_businesses + fitted.business_rows
     extra = np.count_nonzero(~np.isin(known, allowed))
-    mean = float(fitted.stars.mean(dtype=np.float64))
+    mean = fitted.mean_stars
     if not extra and abs(state.mean_stars - mean) <= _MEAN_TOLERANCE_STARS:
         return Check(f"the export knows {len(known):,} visits, all of them from training", True)
     return Check(

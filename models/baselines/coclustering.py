@@ -128,7 +128,7 @@ def fit_coclusters(
     user_deviation = (fitted.user_mean - fitted.avg_cltr_u[fitted.cltr_u]) / _SCALE
     business_deviation = (fitted.item_mean - fitted.avg_cltr_i[fitted.cltr_i]) / _SCALE
     return CoClusters(
-        mean_stars=float(interactions.stars.mean()),
+        mean_stars=interactions.mean_stars,
         user_deviation=spread(user_deviation, data.users, num_users),
         business_deviation=spread(business_deviation, data.businesses, num_businesses),
         user_mean=means(fitted.user_mean, data.users, num_users),

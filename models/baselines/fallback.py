@@ -104,7 +104,7 @@ def build_tables(data: BaselineData, rating: Servable, retrieval: Servable) -> R
         rating_weight=0.0,
         rating_dim=rates[0].shape[1],
         seen=data.fitted.histories(sizes[0]),
-        mean_stars=float(data.fitted.stars.mean()),
+        mean_stars=data.fitted.mean_stars,
         business_bias=np.zeros(sizes[1], np.float32),
         taste=np.zeros([sizes[1], 0], np.float32),
         history_weights=np.zeros(sizes[1], np.float32),

@@ -78,7 +78,7 @@ def fit_towers(world: World, width: int, rating_dim: int, seed: int) -> Fitted:
     )
     training = _TRAINING.model_copy(update={"seed": seed})
     users, businesses = entity_tables(world.user_covariates, world.business_covariates)
-    num_columns, mean_stars = users.numeric.shape[1], float(world.train.stars.mean())
+    num_columns, mean_stars = users.numeric.shape[1], world.train.mean_stars
     sums = no_sums(users.num_rows, businesses.num_rows, num_columns, mean_stars)
     nothing = np.zeros([len(world.train), NUM_SUMS], np.float32)
     known = CrossFitted(nothing, nothing, nothing[:, 0])
