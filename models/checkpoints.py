@@ -204,5 +204,7 @@ def _digest(part: Any, update) -> None:
 
 
 def _remove_tensors(prefix: str) -> None:
-    for path in tf.io.gfile.glob(f"{prefix}.*"):
-        tf.io.gfile.remove(path)
+    folder, name = os.path.split(prefix)
+    for file in tf.io.gfile.listdir(folder):
+        if file.startswith(f"{name}."):
+            tf.io.gfile.remove(os.path.join(folder, file))

@@ -66,8 +66,15 @@ def _make_root(root: str) -> None:
     """Makes sure that results can be written before anything is computed.
 
     Raises:
-      ConfigError: If the folder can't be made or written to.
+      ConfigError: If the folder can't be made or written to, or has a name that TFX takes for a
+        pattern.
     """
+    if "://" in root or set(root) & set("*?["):
+        raise ConfigError(
+            "Expected a folder of this machine as --root, without the characters *, ? and [, which "
+            f"TFX would take for a pattern; got {root!r}. Choose another one; remote storage that "
+            "workers share can be mounted."
+        )
     probe = os.path.join(root, ".writable")
     try:
         os.makedirs(root, exist_ok=True)
@@ -249,6 +256,7 @@ def score(args: argparse.Namespace) -> int:
     from pipeline import progress, query
     from serving import batch_scoring, bulk_filters, row_sources
 
+    _check_filters(args)
     progress.show_details()
     files = [args.pairs or args.users]
     paths = [path for path in files if path != batch_scoring.ALL_USERS]
@@ -273,6 +281,27 @@ def score(args: argparse.Namespace) -> int:
     console.say(", ".join(f"{name} {count:,}" for name, count in counts.items()))
     console.say(f"in {args.out}")
     return DONE
+
+
+def _check_filters(args: argparse.Namespace) -> None:
+    """Refuses what would be taken for nothing.
+
+    Raises:
+      ConfigError: If filters of lists are given for pairs, or a distance is none.
+    """
+    filters = ("exclude_seen", "exclude", "exclude_file", "category", "city", "open_at", "near")
+    given = [name for name in filters if getattr(args, name)]
+    if args.pairs and given:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ConfigError(
+            f"Expected no filters with --pairs, each of which is rated; got {names}. Leave them "
+            "out, or give --users."
+        )
+    if args.near and not args.near[2] > 0:
+        raise ConfigError(
+            f"Expected a distance over 0 km as the third number of --near; got {args.near[2]:g}. "
+            "Correct it, or leave --near out."
+        )
 
 
 def doctor(args: argparse.Namespace) -> int:

@@ -3,14 +3,11 @@
 Everything goes through Beam's filesystems, so that paths may be remote; files may be compressed.
 """
 
-import bz2
 import contextlib
 import csv
 import dataclasses
-import gzip
 import itertools
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 import orjson
@@ -28,9 +25,8 @@ _FORMATS = {
     ".ndjson": "json",
     ".parquet": "parquet",
 }
-# Beam reads these, too, but takes a file that was cut off for a whole one.
-_STRICT: dict[str, Callable[[BinaryIO], Any]] = {".gz": gzip.open, ".bz2": bz2.open}
-_COMPRESSIONS = (*_STRICT, ".zst")
+# Beam reads these, too, but takes a file that was cut off for a whole one; Arrow does not.
+_COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 _BLOCK_BYTES = 1 << 20
 _LISTED_ROWS = 1 << 16
 _BOM = b"\xef\xbb\xbf"
@@ -177,7 +173,10 @@ def _check(source: Source) -> None:
         raise InputError(f"{expected}; got a text file. Give a CSV, JSON-lines or Parquet file.")
     if source.format == "csv":
         with _open(source) as stream:
-            header = next(csv.reader(map(_decoded, _lines(stream))), [])
+            try:
+                header = next(csv.reader(map(_decoded, _lines(stream))), [])
+            except csv.Error as error:
+                raise InputError(f"{expected}; got no CSV: {error}. Write it again.") from error
     elif source.format == "parquet":
         with _open(source) as stream:
             try:
@@ -277,18 +276,19 @@ def _read_parquet(stream: BinaryIO, columns: Sequence[str]) -> Iterator[_Row]:
 @contextlib.contextmanager
 def _open(source: Source) -> Iterator[BinaryIO]:
     """Opens a file, decompressed; Parquet compresses inside the file, whatever its name."""
-    names = () if source.format == "parquet" else tuple(_STRICT)
-    suffix = next((suffix for suffix in names if source.path.endswith(suffix)), None)
-    raw = suffix is not None or source.format == "parquet"
-    kind = CompressionTypes.UNCOMPRESSED if raw else CompressionTypes.AUTO
+    suffixes = () if source.format == "parquet" else _COMPRESSIONS
+    suffix = next((suffix for suffix in suffixes if source.path.endswith(suffix)), None)
     try:
-        with FileSystems.open(source.path, compression_type=kind) as stream:
+        with FileSystems.open(
+            source.path, compression_type=CompressionTypes.UNCOMPRESSED
+        ) as stream:
             if suffix is None:
                 yield stream
             else:
-                with _STRICT[suffix](stream) as decompressed:
+                raw = pa.PythonFile(stream, "r")
+                with pa.CompressedInputStream(raw, _COMPRESSIONS[suffix]) as decompressed:
                     yield decompressed
-    except (EOFError, zlib.error, gzip.BadGzipFile, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowInvalid) as error:
         raise InputError(
             f"Expected {source.path!r} to be whole; got: {error}. Copy it again."
         ) from error

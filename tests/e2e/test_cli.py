@@ -96,7 +96,16 @@ def test_bad_input_is_one_line(tmp_path, prepare, args, code, messages):
     if prepare:
         prepare(tmp_path)
     given = [a.replace("{tmp}", str(tmp_path)) for a in args]
-    done = t2rec("run", "--root", tmp_path / "root", *given)
+    _check_is_one_line(t2rec("run", "--root", tmp_path / "root", *given), code, messages)
+
+
+@pytest.mark.parametrize("root", ["gs://bucket/root", "runs/day[1]", "runs/*"])
+def test_a_root_that_cant_be_one_is_one_line(tmp_path, root):
+    done = t2rec("run", "--data", tmp_path, "--root", root)
+    _check_is_one_line(done, 2, ["Expected a folder of this machine as --root", repr(root)])
+
+
+def _check_is_one_line(done, code, messages):
     assert done.returncode == code, done.stderr
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("t2rec: ")
@@ -304,3 +313,18 @@ def test_compile_writes_a_spec_with_every_component(run, tmp_path):
     tasks = spec["components"]["tfx-dag"]["dag"]["tasks"]
     assert {name.replace(".", "-") for name in run.report["timings"]} == set(tasks)
     assert "AnomalyGate" in tasks["Transform-users"]["dependentTasks"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--pairs", "p.csv", "--category", "Bars", "--exclude-seen"], "got --exclude-seen, --cat"),
+        (
+            ["--users", "all", "--near", "36", "-115", "0"],
+            "over 0 km as the third number",
+        ),
+    ],
+)
+def test_filters_that_would_count_for_nothing_are_refused(tmp_path, given, message):
+    done = t2rec("score", "--model", tmp_path, "--out", tmp_path / "out", *given)
+    _check_is_one_line(done, 2, [message])

@@ -64,6 +64,13 @@ class TestRecords:
 
 
 class TestRun:
+    def test_only_the_newest_state_is_kept(self, tmp_path):
+        folder = tmp_path / "kept [1]"  # Not a pattern.
+        run = Checkpoints(str(folder)).run("run")
+        for step in range(3):
+            run.save([tf.Variable(1.0)], {"step": step})
+        assert len(list(folder.rglob("*.index"))) == 1
+
     def test_time_of_earlier_processes_counts(self, tmp_path, monkeypatch):
         now = [1_000.0]
         monkeypatch.setattr("models.checkpoints.time.monotonic", lambda: now[0])

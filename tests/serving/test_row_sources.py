@@ -5,6 +5,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 
 from models.errors import InputError
 from serving.row_sources import find_sources, read_chunks, read_column
@@ -91,10 +92,11 @@ def test_compressed_and_several_files(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("library", [gzip, bz2])
-def test_compressed_files_that_were_cut_off_are_input_errors(tmp_path, library):
-    whole = library.compress("".join(f"user-{i:06d}\n" for i in range(200_000)).encode())
-    path = tmp_path / f"users.{'gz' if library is gzip else 'bz2'}"
+@pytest.mark.parametrize("suffix", ["gz", "bz2", "zst"])
+def test_compressed_files_that_were_cut_off_are_input_errors(tmp_path, suffix):
+    libraries = {"gz": gzip, "bz2": bz2, "zst": zstandard}
+    whole = libraries[suffix].compress("".join(f"user-{i:06d}\n" for i in range(200_000)).encode())
+    path = tmp_path / f"users.{suffix}"
     path.write_bytes(whole)
     assert sum(chunk.num_rows for chunk in _read(path, chunk_rows=30_000)) == 200_000
     # Two files, one after the other, are one.
@@ -104,6 +106,9 @@ def test_compressed_files_that_were_cut_off_are_input_errors(tmp_path, library):
         path.write_bytes(whole[:size])
         with pytest.raises(InputError, match="Expected .*users.* to be whole; got: .*Copy it"):
             _read(path)
+    path.write_bytes(b"no archive" * 100)
+    with pytest.raises(InputError, match="Expected .*users.* to be whole; got: .*Copy it"):
+        _read(path)
 
 
 def test_a_column_is_read_whole_or_not_at_all(tmp_path):
