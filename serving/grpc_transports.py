@@ -14,7 +14,13 @@ from tensorflow_serving.apis import (
 
 from models.errors import InputError
 from serving import tensors
-from serving.errors import NotFoundError, ServingError, UnknownSignatureError, error_of_code
+from serving.errors import (
+    NotFoundError,
+    RequestTooLargeError,
+    ServingError,
+    UnknownSignatureError,
+    error_of_code,
+)
 from serving.signatures import Signature, read_signature
 from serving.transports import Address
 
@@ -147,4 +153,7 @@ def _serving_error(address: Address, error: grpc.RpcError) -> ServingError:
     code, details = error.code(), error.details()
     if code == grpc.StatusCode.UNAVAILABLE:
         return address.unreachable(details)
+    if code == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
+        # gRPC itself, which has no code of its own for it: to ask again would not help.
+        return RequestTooLargeError(details)
     return error_of_code(code.name)(details)

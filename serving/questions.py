@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -201,7 +202,11 @@ def describe(business_ids: Sequence[str]) -> Question[list[Place]]:
 
 def _read_places(outputs: Columns) -> list[Place]:
     columns = (outputs["name"], outputs["latitude_degrees"], outputs["longitude_degrees"])
-    return [Place(*row) for row in zip(*columns, strict=True)]
+    return [
+        # JSON has no NaN.
+        Place(name, *(math.nan if degrees is None else degrees for degrees in position))
+        for name, *position in zip(*columns, strict=True)
+    ]
 
 
 def _read_recommendations(outputs: Columns) -> list[list[Recommendation]]:

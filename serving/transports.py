@@ -107,20 +107,26 @@ class RestTransport:
         """Opens no connection yet."""
         self._address = address
         self._client = httpx.Client(**_http_options(address))
+        self._only_outputs: dict[tuple[str, str], str] = {}
 
     def predict(
         self, model: str, signature: str, inputs: Mapping[str, Any], timeout: float
     ) -> Mapping[str, Any]:
-        """Calls a signature."""
+        """Calls a signature; asks what its output is called where it has only one."""
+        asked = {"signature_name": signature, "inputs": inputs}
         try:
-            response = self._client.post(
-                _predict_path(self._address, model),
-                json={"signature_name": signature, "inputs": inputs},
-                timeout=timeout,
-            )
+            response = self._client.post(_path(model, ":predict"), json=asked, timeout=timeout)
+            outputs = _read(self._address, response)["outputs"]
+            if isinstance(outputs, dict):
+                return outputs
+            key = (model, signature)
+            if key not in self._only_outputs:
+                response = self._client.get(_path(model, "/metadata"), timeout=timeout)
+                answer = _read(self._address, response)
+                self._only_outputs[key] = _only_output(answer, signature)
+            return {self._only_outputs[key]: outputs}
         except (httpx.HTTPError, OSError) as error:
             raise _http_error(self._address, error) from error
-        return _read_response(self._address, response)
 
     def close(self) -> None:
         """Closes the connections."""
@@ -134,20 +140,27 @@ class AsyncRestTransport:
         """Opens no connection yet."""
         self._address = address
         self._client = httpx.AsyncClient(**_http_options(address))
+        self._only_outputs: dict[tuple[str, str], str] = {}
 
     async def predict(
         self, model: str, signature: str, inputs: Mapping[str, Any], timeout: float
     ) -> Mapping[str, Any]:
-        """Calls a signature."""
+        """Calls a signature; asks what its output is called where it has only one."""
+        asked = {"signature_name": signature, "inputs": inputs}
         try:
-            response = await self._client.post(
-                _predict_path(self._address, model),
-                json={"signature_name": signature, "inputs": inputs},
-                timeout=timeout,
-            )
+            path = _path(model, ":predict")
+            response = await self._client.post(path, json=asked, timeout=timeout)
+            outputs = _read(self._address, response)["outputs"]
+            if isinstance(outputs, dict):
+                return outputs
+            key = (model, signature)
+            if key not in self._only_outputs:
+                response = await self._client.get(_path(model, "/metadata"), timeout=timeout)
+                answer = _read(self._address, response)
+                self._only_outputs[key] = _only_output(answer, signature)
+            return {self._only_outputs[key]: outputs}
         except (httpx.HTTPError, OSError) as error:
             raise _http_error(self._address, error) from error
-        return _read_response(self._address, response)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -175,8 +188,8 @@ def _http_options(address: Address) -> dict[str, Any]:
     }
 
 
-def _predict_path(address: Address, model: str) -> str:
-    return f"/v1/models/{urllib.parse.quote(model, safe='')}:predict"
+def _path(model: str, what: str) -> str:
+    return f"/v1/models/{urllib.parse.quote(model, safe='')}{what}"
 
 
 def _http_error(address: Address, error: Exception) -> ServingError:
@@ -185,16 +198,21 @@ def _http_error(address: Address, error: Exception) -> ServingError:
     return address.unreachable(error or type(error).__name__)
 
 
-def _read_response(address: Address, response: httpx.Response) -> Mapping[str, Any]:
+def _read(address: Address, response: httpx.Response) -> Mapping[str, Any]:
+    """Returns the answer to a call, or raises what it says is wrong."""
     try:
         answer = response.json()
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
         answer = {}
-    if response.status_code == httpx.codes.OK and "outputs" in answer:
-        outputs = answer["outputs"]
-        # A single output has no name in an answer by columns.
-        return outputs if isinstance(outputs, dict) else {"rating": outputs}
+    if response.status_code == httpx.codes.OK and answer.keys() & {"outputs", "metadata"}:
+        return answer
     message = f"{address.given} answered with HTTP status {response.status_code}"
     raise error_of_status(response.status_code)(str(answer.get("error", message)))
+
+
+def _only_output(answer: Mapping[str, Any], signature: str) -> str:
+    """Finds in the metadata what an answer by columns leaves out: the name of a single output."""
+    (name,) = answer["metadata"]["signature_def"]["signature_def"][signature]["outputs"]
+    return name

@@ -96,11 +96,10 @@ def test_client_of_rest_needs_no_tensorflow():
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 def test_asyncio_clients_agree_with_the_model(exact_server, client, scheme):
-    addresses = {"http": exact_server.rest_address, "grpc": exact_server.grpc_address}
     users = [f"user-{number:02d}" for number in range(20)]
 
     async def ask():
-        async with connect_async(f"{scheme}://{addresses[scheme]}") as remote:
+        async with connect_async(_address(exact_server, scheme)) as remote:
             lists = await asyncio.gather(*(remote.recommend([u], k=3) for u in users))
             newcomer = Newcomer({"place-0003": 5.0})
             assert await remote.recommend_to_newcomers([newcomer], k=2) == _rounded(
@@ -114,6 +113,10 @@ def test_asyncio_clients_agree_with_the_model(exact_server, client, scheme):
     assert asyncio.run(ask()) == _rounded(client.recommend(users, k=3))
 
 
+def _address(server, scheme):
+    return f"{scheme}://{server.grpc_address if scheme == 'grpc' else server.rest_address}"
+
+
 def _rounded(lists):
     """A tolerant comparison: JSON has fewer digits than a float32 as a float64."""
     return [
@@ -123,6 +126,31 @@ def _rounded(lists):
         ]
         for row in lists
     ]
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_any_signature_answers_by_name(exact_server, client, scheme):
+    inputs = {"user_id": ["user-00", "nobody"]}
+    expected = client.predict("embed_query", inputs)
+    assert list(expected) == ["embedding"]
+    with connect(_address(exact_server, scheme)) as asked:
+        for _ in range(2):  # The second time the name is known.
+            found = asked.predict("embed_query", inputs)
+            assert list(found) == ["embedding"]
+            np.testing.assert_allclose(found["embedding"], expected["embedding"], rtol=1e-5)
+
+    async def ask():
+        async with connect_async(_address(exact_server, scheme)) as asked:
+            return await asked.predict("embed_query", inputs)
+
+    assert list(asyncio.run(ask())) == ["embedding"]
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_an_unknown_business_is_nowhere(exact_server, scheme):
+    with connect(_address(exact_server, scheme)) as asked:
+        (place,) = asked.describe(["no such place"])
+    assert np.isnan([place.latitude_degrees, place.longitude_degrees]).all()
 
 
 def test_only_refusals_are_asked_again():
