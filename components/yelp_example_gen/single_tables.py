@@ -1,7 +1,6 @@
 """One table alone, read in one process: the users or the businesses of a refresh."""
 
 import dataclasses
-import glob
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -10,6 +9,7 @@ from components.yelp_example_gen import (
     deduplication,
     input_files,
     parsing,
+    places,
     ranges,
     storage,
     tables,
@@ -39,13 +39,13 @@ def read_table(table: str, pattern: str, max_reject_fraction: float) -> SingleTa
 
     Args:
       table: `tables.USERS` or `tables.BUSINESSES`.
-      pattern: A file on any filesystem of Beam, or a pattern of local ones.
+      pattern: A file on any filesystem of Beam, or a pattern of several (`places.expand`).
       max_reject_fraction: The largest fraction of the lines that may be rejected.
 
     Raises:
       InputError: If there is no such file, no usable row, or more lines were rejected.
     """
-    paths = sorted(glob.glob(pattern)) if storage.is_local(pattern) else [pattern]
+    paths = places.expand(pattern) if places.is_pattern(pattern) else [pattern]
     if not paths or not all(map(storage.exists, paths)):
         raise errors.InputError(
             f"Expected a file of {table} as Yelp writes them, JSON lines, at {pattern!r}; got no "

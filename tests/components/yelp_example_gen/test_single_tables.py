@@ -35,6 +35,19 @@ def test_patterns_and_gzip(tmp_path):
     assert _read(tmp_path / "business*.gz").rows["business_id"].to_pylist() == ["bar", "tea"]
 
 
+def test_numbers_in_names_count_as_numbers(tmp_path):
+    for name, city in (("business-2.json", "Reno"), ("business-10.json", "Elko")):
+        (tmp_path / name).write_text(_business("tea", city=city))
+    assert _read(tmp_path / "business-*.json").rows["city"].to_pylist() == ["Elko"]
+
+
+def test_a_file_whose_name_looks_like_a_pattern(tmp_path):
+    folder = tmp_path / "day[1]"
+    folder.mkdir()
+    (folder / "business.json").write_text(_business("tea"))
+    assert _read(folder / "business.json").rows["business_id"].to_pylist() == ["tea"]
+
+
 def test_users(tmp_path):
     path = tmp_path / "user.json"
     user = {"user_id": "u", "name": "U", "yelping_since": "2010-01-01 00:00:00", "fans": 7}
