@@ -1,6 +1,13 @@
 """TFX artifact types of this pipeline."""
 
-from tfx.types import artifact, system_artifacts
+import json
+import os
+from typing import Any
+
+from tfx.dsl.io import fileio
+from tfx.types import artifact, artifact_utils, system_artifacts
+
+METRICS_FILE = "metrics.json"
 
 
 class Rejects(artifact.Artifact):
@@ -55,3 +62,14 @@ class Page(artifact.Artifact):
 
     TYPE_NAME = "components.Page"
     TYPE_ANNOTATION = system_artifacts.Metrics
+
+
+def read_json(channel: list[artifact.Artifact], name: str) -> Any:
+    """Reads a JSON file of an artifact.
+
+    Args:
+      channel: The one artifact.
+      name: The file's name.
+    """
+    with fileio.open(os.path.join(artifact_utils.get_single_uri(channel), name)) as file:
+        return json.loads(file.read())

@@ -2,16 +2,13 @@
 
 import hashlib
 import json
-import os
 from typing import Any
 
 from tfx import types
-from tfx.dsl.io import fileio
-from tfx.types import artifact_utils
 
+from components.artifacts import METRICS_FILE, read_json
 from components.serving_validator.executor import REASONS_FILE
-
-METRICS_FILE = "metrics.json"
+from components.yelp_example_gen.spec import SUMMARY_FILE
 
 
 def join(input_dict: dict[str, list[types.Artifact]], config: str) -> dict[str, Any]:
@@ -25,7 +22,7 @@ def join(input_dict: dict[str, list[types.Artifact]], config: str) -> dict[str, 
       `dataset`, `splits`, `config`, `config_digest`, what the evaluation holds (`rating`,
       `retrieval`, `tripwires`, `blessing`) and `index`.
     """
-    summary = read_json(input_dict["rejects"], "summary.json")
+    summary = read_json(input_dict["rejects"], SUMMARY_FILE)
     evaluation = read_json(input_dict["evaluation"], METRICS_FILE)
     _add_infra_blessing(evaluation, read_json(input_dict["infra_blessing"], REASONS_FILE))
     return {
@@ -36,17 +33,6 @@ def join(input_dict: dict[str, list[types.Artifact]], config: str) -> dict[str, 
         **evaluation,
         "index": read_json(input_dict["index_evaluation"], METRICS_FILE),
     }
-
-
-def read_json(channel: list[types.Artifact], name: str) -> Any:
-    """Reads a JSON file of an artifact.
-
-    Args:
-      channel: The one artifact.
-      name: The file's name.
-    """
-    with fileio.open(os.path.join(artifact_utils.get_single_uri(channel), name)) as file:
-        return json.loads(file.read())
 
 
 def _add_infra_blessing(evaluation: dict, problems: list[str]) -> None:

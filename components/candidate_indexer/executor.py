@@ -15,6 +15,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components import examples, export_lists
+from components.artifacts import METRICS_FILE
 from models import export, features, gradients
 from models.index_recall import Recall, recalls_by_score
 from models.index_tuning import Tuned, tune
@@ -74,9 +75,7 @@ class Executor(base_executor.BaseExecutor):
             **_describe(tuned),
         }
         uri = artifact_utils.get_single_uri(output_dict["index_evaluation"])
-        io_utils.write_string_file(
-            os.path.join(uri, "metrics.json"), json.dumps(measured, indent=2)
-        )
+        io_utils.write_string_file(os.path.join(uri, METRICS_FILE), json.dumps(measured, indent=2))
 
 
 def _eval_users(

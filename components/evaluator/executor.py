@@ -12,8 +12,9 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components import examples
+from components.artifacts import METRICS_FILE, read_json
 from components.evaluator import approximate, native
-from components.evaluator.baseline_outputs import BaselineOutputs, read_json
+from components.evaluator.baseline_outputs import BaselineOutputs
 from components.evaluator.exported import ExportedModel, find_served, load_served
 from models import exported_tables, features, tripwires
 from models.evaluation import RatingEvaluation, RetrievalEvaluation
@@ -105,8 +106,7 @@ class Executor(base_executor.BaseExecutor):
         measured["tripwires"] = [str(check) for check in checks]
         checks = judge(gate, rating, retrieval, note) + [
             _index_check(
-                read_json(artifact_utils.get_single_uri(input_dict["index_evaluation"]),
-                          "metrics.json"),
+                read_json(input_dict["index_evaluation"], METRICS_FILE),
                 exec_properties["target_recall"],
             )
         ] + checks  # fmt: skip
@@ -117,7 +117,7 @@ class Executor(base_executor.BaseExecutor):
         measured["blessing"] = {"blessed": verdict.blessed, "reasons": list(verdict.reasons)}
         uri = artifact_utils.get_single_uri(output_dict["evaluation"])
         io_utils.write_string_file(
-            os.path.join(uri, "metrics.json"), json.dumps(measured, indent=2, allow_nan=False)
+            os.path.join(uri, METRICS_FILE), json.dumps(measured, indent=2, allow_nan=False)
         )
         _write_blessing(
             artifact_utils.get_single_instance(output_dict["blessing"]),

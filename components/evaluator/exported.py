@@ -5,13 +5,13 @@ import os
 import numpy as np
 from tfx.dsl.io import fileio
 
+from components.pusher.versions import EXACT_MODEL
 from models import exported_tables, features, metrics
 from models.evaluation import RetrievalEvaluation
 from models.measurements import CUT_OFFS
 from models.recommender_tables import RecommenderTables
 from models.tables import IdIndex, Interactions
 
-SERVED = "t2rec"  # The folder of the versions that are being served.
 # Repeated visits are in train and test alike.
 _MAX_LEARNT = 0.05
 
@@ -63,7 +63,7 @@ class ExportedModel:
 
 def find_served(serving_dir: str) -> str | None:
     """Finds the newest version that is being served, None if there is none."""
-    folder = os.path.join(serving_dir, SERVED)
+    folder = os.path.join(serving_dir, EXACT_MODEL)
     if not fileio.exists(folder):
         return None
     versions = [name.strip("/") for name in fileio.listdir(folder)]

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.report import figures
+from models.gate import MODEL, PREVIOUS
 
-MODEL, PREVIOUS = "t2rec", "previous"
 # The metric of each task that models are ranked by, and whether less is better.
 LEADING = {"rating": ("rmse", True), "retrieval": ("recall@20", False)}
 _TITLES = {"rmse": "test RMSE, stars", "recall@20": "test recall@20"}

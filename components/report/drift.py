@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from models.gate import MODEL
+
 _METRICS = {
     "rating": ("rmse", "mae", "calibration"),
     "retrieval": ("recall@20", "ndcg@20", "coverage@20", "novelty@20"),
 }
-_MODEL = "t2rec"
 
 
 def compare_metrics(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -27,7 +28,7 @@ def compare_metrics(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[d
         for name in ("num_interactions", "num_users", "num_businesses")
     ]
     for task, metrics in _METRICS.items():
-        told = [run.get(task, {}).get("test", {}).get("models", {}).get(_MODEL, {})
+        told = [run.get(task, {}).get("test", {}).get("models", {}).get(MODEL, {})
                 for run in (before, now)]  # fmt: skip
         pairs += [(metric, *((model.get(metric) or {}).get("value") for model in told))
                   for metric in metrics]  # fmt: skip

@@ -6,14 +6,13 @@ from typing import Any
 
 from tfx import types
 from tfx.dsl.components.base import base_executor
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components import examples
+from components.artifacts import METRICS_FILE, read_json
 from components.evaluator.exported import ExportedModel
 from components.report import page, people, statistics
-from components.run_metrics import METRICS_FILE
 from models import exported_tables, features
 from schemas.loader import TABLES
 
@@ -54,10 +53,7 @@ class Executor(base_executor.BaseExecutor):
                 table: statistics.summarise(input_dict[f"{table}_statistics"]) for table in TABLES
             },
         }
-        with fileio.open(
-            os.path.join(artifact_utils.get_single_uri(input_dict["metrics"]), METRICS_FILE)
-        ) as file:
-            report = json.loads(file.read())
+        report = read_json(input_dict["metrics"], METRICS_FILE)
         uri = artifact_utils.get_single_uri(output_dict["page"])
         written = {
             PAGE_FILE: json.dumps(gathered, indent=1),

@@ -7,10 +7,12 @@ from typing import Any
 
 import altair as alt
 
+from models.gate import MODEL, PREVIOUS
+
 # Drawn small, so that they need no shrinking on a phone.
 _WIDTH, _SLICES_WIDTH, _ROW = 300, 220, 19
 _MODEL, _OTHER, _PREVIOUS = "#c2410c", "#64748b", "#0369a1"
-_COLOURS = alt.Scale(domain=["t2rec", "baseline", "previous"], range=[_MODEL, _OTHER, _PREVIOUS])
+_COLOURS = alt.Scale(domain=[MODEL, "baseline", PREVIOUS], range=[_MODEL, _OTHER, _PREVIOUS])
 
 Row = Mapping[str, Any]
 

@@ -10,7 +10,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
 from components import run_metrics
-from components.run_metrics import METRICS_FILE
+from components.artifacts import METRICS_FILE, read_json
 
 
 class Executor(base_executor.BaseExecutor):
@@ -33,7 +33,7 @@ class Executor(base_executor.BaseExecutor):
         pushed = artifact_utils.get_single_instance(input_dict["pushed_model"])
         report = {
             **run_metrics.join(input_dict, exec_properties["config"]),
-            "training": run_metrics.read_json(input_dict["model_run"], "history.json"),
+            "training": read_json(input_dict["model_run"], "history.json"),
             "pushed_version": pushed.get_string_custom_property("pushed_version") or None,
         }
         if input_dict.get("native_evaluation"):

@@ -10,6 +10,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
+from components.pusher.versions import EXACT_MODEL, SCANN_MODEL
 from components.serving_validator import checks
 
 # As TFX's InfraValidator names them, so that its Pusher would read them, too.
@@ -39,7 +40,7 @@ class Executor(base_executor.BaseExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         models = {
             name: path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict[key]))
-            for name, key in (("t2rec", "model"), ("t2rec_scann", "scann_model"))
+            for name, key in ((EXACT_MODEL, "model"), (SCANN_MODEL, "scann_model"))
         }
         problems = checks.find_problems(models)
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])

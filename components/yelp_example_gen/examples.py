@@ -12,17 +12,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# Protocol buffer tags: field number << 3 | wire type 2, that is bytes with their length.
-_FIELD_1, _FIELD_2, _FIELD_3 = 0x0A, 0x12, 0x1A
-# Which of a Feature's lists holds which kind of value.
-_BYTES_LIST, _FLOAT_LIST, _INT64_LIST = _FIELD_1, _FIELD_2, _FIELD_3
+from components.yelp_example_gen.proto_bytes import (
+    BYTES_LIST,
+    FIELD_1,
+    FIELD_2,
+    FLOAT_LIST,
+    INT64_LIST,
+    MAX_CACHED_SIZES,
+    NULL,
+    SEPTET_SHIFTS,
+    lead,
+    varint_widths,
+)
 
-_NULL = -1
-# Sizes recur from batch to batch.
-_MAX_CACHED_SIZES = 1 << 14
 _BINARY = pa.binary()
-_SEPTET_SHIFTS = np.arange(0, 70, 7, dtype=np.uint64)
-_VARINT_LIMITS = np.uint64(1) << _SEPTET_SHIFTS[1:]
 
 
 def encode_examples(batch: pa.RecordBatch) -> pa.BinaryArray:
@@ -39,7 +42,7 @@ def encode_examples(batch: pa.RecordBatch) -> pa.BinaryArray:
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         cells += _encode_column(name.encode(), column)
     num_bytes = sum(map(lengths, cells), start=np.zeros(batch.num_rows, np.int32))
-    return join_bytes([spell_by_size(num_bytes, functools.partial(_lead, _FIELD_1)), *cells])
+    return join_bytes([spell_by_size(num_bytes, functools.partial(lead, FIELD_1)), *cells])
 
 
 def join_bytes(columns: list[pa.BinaryArray]) -> pa.BinaryArray:
@@ -73,17 +76,17 @@ def _encode_column(key: bytes, column: pa.Array) -> list[pa.BinaryArray]:
     """Encodes a column as map entries: what stands before the values, and the values."""
     num_values, values = _flatten(column)
     if pa.types.is_floating(values.type):
-        kind, encode = _FLOAT_LIST, _encode_floats
+        kind, encode = FLOAT_LIST, _encode_floats
     elif pa.types.is_integer(values.type):
-        kind, encode = _INT64_LIST, _encode_ints
+        kind, encode = INT64_LIST, _encode_ints
     else:
-        kind, encode = _BYTES_LIST, _encode_strings
+        kind, encode = BYTES_LIST, _encode_strings
     value_offsets, data = encode(values)
     offsets = value_offsets[_to_offsets(num_values)]
     content = pa.Array.from_buffers(_BINARY, len(column), [None, pa.py_buffer(offsets), data])
     sizes = np.diff(offsets)
     if column.null_count:
-        sizes[column.is_null().to_numpy(zero_copy_only=False)] = _NULL
+        sizes[column.is_null().to_numpy(zero_copy_only=False)] = NULL
     return [spell_by_size(sizes, functools.partial(_spell_header, key, kind)), content]
 
 
@@ -105,9 +108,9 @@ def _encode_floats(values: pa.Array) -> tuple[np.ndarray, pa.Buffer]:
 def _encode_ints(values: pa.Array) -> tuple[np.ndarray, pa.Buffer]:
     """Encodes numbers as varints; returns as `_encode_floats`."""
     numbers = values.to_numpy().view(np.uint64)
-    widths = 1 + np.searchsorted(_VARINT_LIMITS, numbers, side="right")
+    widths = varint_widths(numbers)
     places = np.arange(widths.max(initial=1))
-    septets = (numbers[:, None] >> _SEPTET_SHIFTS[places] & np.uint64(0x7F)).astype(np.uint8)
+    septets = (numbers[:, None] >> SEPTET_SHIFTS[places] & np.uint64(0x7F)).astype(np.uint8)
     # A high bit tells that more is to come.
     septets |= (places < widths[:, None] - 1).astype(np.uint8) << 7
     return _to_offsets(widths), pa.py_buffer(septets[places < widths[:, None]])
@@ -115,38 +118,28 @@ def _encode_ints(values: pa.Array) -> tuple[np.ndarray, pa.Buffer]:
 
 def _encode_strings(values: pa.Array) -> tuple[np.ndarray, pa.Buffer]:
     """Encodes strings, each behind its tag and length; returns as `_encode_floats`."""
-    tags = spell_by_size(lengths(values), functools.partial(_lead, _FIELD_1))
+    tags = spell_by_size(lengths(values), functools.partial(lead, FIELD_1))
     tagged = join_bytes([tags, values.cast(_BINARY)])
     return _offsets(tagged), tagged.buffers()[2]
 
 
-@functools.lru_cache(_MAX_CACHED_SIZES)
+@functools.lru_cache(MAX_CACHED_SIZES)
 def _spell_header(key: bytes, kind: int, size: int) -> bytes:
     """Spells what stands before the values of an entry.
 
     Args:
       key: The key.
       kind: The tag of the list of the values.
-      size: How many bytes the values take, strings with their tags; `_NULL` for no list.
+      size: How many bytes the values take, strings with their tags; `NULL` for no list.
     """
     header, content = b"", max(size, 0)
-    if size > 0 and kind != _BYTES_LIST:
-        header = _lead(_FIELD_1, content)  # Numbers are packed.
-    if size != _NULL:
-        header = _lead(kind, len(header) + content) + header
-    header = _lead(_FIELD_2, len(header) + content) + header
-    header = _lead(_FIELD_1, len(key)) + key + header
-    return _lead(_FIELD_1, len(header) + content) + header
-
-
-@functools.lru_cache(_MAX_CACHED_SIZES)
-def _lead(tag: int, length: int) -> bytes:
-    """Spells a tag and a length, as they stand before a field's content."""
-    varint = [tag]
-    while length >= 0x80:
-        varint.append(length & 0x7F | 0x80)
-        length >>= 7
-    return bytes([*varint, length])
+    if size > 0 and kind != BYTES_LIST:
+        header = lead(FIELD_1, content)  # Numbers are packed.
+    if size != NULL:
+        header = lead(kind, len(header) + content) + header
+    header = lead(FIELD_2, len(header) + content) + header
+    header = lead(FIELD_1, len(key)) + key + header
+    return lead(FIELD_1, len(header) + content) + header
 
 
 def _offsets(strings: pa.Array) -> np.ndarray:

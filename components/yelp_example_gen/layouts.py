@@ -11,13 +11,18 @@ import google_crc32c
 import numpy as np
 import pyarrow as pa
 
-# Protocol buffer tags: field number << 3 | wire type 2, that is bytes with their length.
-_FIELD_1, _FIELD_2, _FIELD_3 = 0x0A, 0x12, 0x1A
-# Which of a Feature's lists holds which kind of value.
-_BYTES_LIST, _FLOAT_LIST, _INT64_LIST = _FIELD_1, _FIELD_2, _FIELD_3
+from components.yelp_example_gen.proto_bytes import (
+    BYTES_LIST,
+    FIELD_1,
+    FIELD_2,
+    FLOAT_LIST,
+    INT64_LIST,
+    NULL,
+    SEPTET_SHIFTS,
+    lead,
+    varint_widths,
+)
 
-_NULL = -1
-_VARINT_LIMITS = (np.uint64(1) << np.arange(7, 64, 7, dtype=np.uint64)).astype(np.uint64)
 _FLOAT_BYTES = 4
 _MASK_DELTA = np.uint32(0xA282EAD8)
 CRC_BYTES = 4
@@ -41,10 +46,9 @@ class _Column:
             windows = np.lib.stride_tricks.sliding_window_view(self.values, width)
             return windows[self.starts[rows]]
         values = self.values[rows]
-        if self.kind == _FLOAT_LIST:
+        if self.kind == FLOAT_LIST:
             return values.view(np.uint8).reshape(len(rows), width)
-        shifts = np.arange(0, 7 * width, 7, dtype=np.uint64)
-        septets = (values[:, None] >> shifts & np.uint64(0x7F)).astype(np.uint8)
+        septets = (values[:, None] >> SEPTET_SHIFTS[:width] & np.uint64(0x7F)).astype(np.uint8)
         septets[:, :-1] |= 0x80
         return septets
 
@@ -106,8 +110,8 @@ def _group_by_layout(widths: np.ndarray) -> list[np.ndarray] | None:
     code = np.zeros(widths.shape[1], np.float64)
     size = 1.0
     for column in widths:
-        radix = int(column.max()) - _NULL + 1
-        code = code * radix + (column - _NULL)
+        radix = int(column.max()) - NULL + 1
+        code = code * radix + (column - NULL)
         size *= radix
     if size >= 2.0**53:  # beyond this a float64 no longer tells all codes apart
         return None
@@ -126,10 +130,10 @@ def _encode_group(columns: list[_Column], rows: np.ndarray) -> np.ndarray:
     slots: list[tuple[int, int, _Column]] = []
     for column in columns:
         width = int(column.widths[rows[0]])
-        features += _delimit(_FIELD_1, _spell_entry(column, width))
+        features += _delimit(FIELD_1, _spell_entry(column, width))
         if width > 0:
             slots.append((len(features) - width, width, column))
-    example = _delimit(_FIELD_1, features)
+    example = _delimit(FIELD_1, features)
     length = np.array([len(example)], "<u8").tobytes()
     header = length + masked_crcs([length]).tobytes()
     framed = np.tile(np.frombuffer(header + example + bytes(CRC_BYTES), np.uint8), (len(rows), 1))
@@ -147,38 +151,34 @@ def _encode_group(columns: list[_Column], rows: np.ndarray) -> np.ndarray:
 def _spell_entry(column: _Column, width: int) -> bytes:
     """Spells an entry of the feature map, its value, at the very end, left zero."""
     feature = b""
-    if width != _NULL:
-        feature = _delimit(column.kind, _delimit(_FIELD_1, bytes(width)))
-    return _delimit(_FIELD_1, column.key) + _delimit(_FIELD_2, feature)
+    if width != NULL:
+        feature = _delimit(column.kind, _delimit(FIELD_1, bytes(width)))
+    return _delimit(FIELD_1, column.key) + _delimit(FIELD_2, feature)
 
 
 def _delimit(tag: int, content: bytes) -> bytes:
     """Puts a tag and the length in front of a field's content."""
-    length, varint = len(content), [tag]
-    while length >= 0x80:
-        varint.append(length & 0x7F | 0x80)
-        length >>= 7
-    return bytes([*varint, length]) + content
+    return lead(tag, len(content)) + content
 
 
 def _make_column(key: bytes, array: pa.Array) -> _Column:
     """Measures the values of a column."""
     if array.null_count == len(array):
-        return _Column(key, _BYTES_LIST, np.full(len(array), _NULL), np.zeros(0, np.uint8))
+        return _Column(key, BYTES_LIST, np.full(len(array), NULL), np.zeros(0, np.uint8))
     valid = array.is_valid().to_numpy(zero_copy_only=False)
     if pa.types.is_string(array.type):
         _, offsets_buffer, data = array.buffers()
         offsets = np.frombuffer(offsets_buffer, np.int32, len(array) + 1, array.offset * 4)
         values = np.frombuffer(data, np.uint8) if data else np.zeros(0, np.uint8)
         return _Column(
-            key, _BYTES_LIST, np.where(valid, np.diff(offsets), _NULL), values, offsets[:-1]
+            key, BYTES_LIST, np.where(valid, np.diff(offsets), NULL), values, offsets[:-1]
         )
     values = array.fill_null(0).to_numpy(zero_copy_only=False)
     if pa.types.is_floating(array.type):
         widths = np.full(len(array), _FLOAT_BYTES)
-        kind = _FLOAT_LIST
+        kind = FLOAT_LIST
     else:
         values = values.view(np.uint64)
-        widths = 1 + np.searchsorted(_VARINT_LIMITS, values, side="right")
-        kind = _INT64_LIST
-    return _Column(key, kind, np.where(valid, widths, _NULL), values)
+        widths = varint_widths(values)
+        kind = INT64_LIST
+    return _Column(key, kind, np.where(valid, widths, NULL), values)
