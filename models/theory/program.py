@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
+import threadpoolctl
+
 from models.errors import InputError
 from models.theory import finished_runs
 from models.theory.experiments import NAMES, Experiment
@@ -74,6 +76,7 @@ def _take_runs(out_dir: str, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _take_one_thread() -> None:
     """Prepares a process: as many threads as processes would only wait for each other."""
+    threadpoolctl.threadpool_limits(1)  # NumPy's BLAS is loaded, and reads no variables any more.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
         os.environ[name] = "1"
     os.environ["TF_NUM_INTEROP_THREADS"] = "1"

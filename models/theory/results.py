@@ -6,6 +6,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from models.errors import InputError
+
 Row = Mapping[str, str]
 
 
@@ -19,6 +21,9 @@ class Results:
           path: The CSV file; made if it is not there.
           keys: Columns that say what was run.
           values: Columns that say what came of it.
+
+        Raises:
+          InputError: If the file has other columns.
         """
         self._path = pathlib.Path(path)
         self._keys = tuple(keys)
@@ -27,9 +32,14 @@ class Results:
         if self._path.exists():
             text = self._path.read_text(encoding="utf-8")
             lines = list(csv.reader(text[: text.rfind("\n") + 1].splitlines()))
-            if lines and tuple(lines[0]) == self._columns:
-                whole = [line for line in lines[1:] if len(line) == len(self._columns)]
-                self.rows = [dict(zip(self._columns, line, strict=True)) for line in whole]
+            if lines and tuple(lines[0]) != self._columns:
+                raise InputError(
+                    f"Expected results with the columns {','.join(self._columns)} in {path!r}; got "
+                    f"{','.join(lines[0])}, those of another release. Choose another folder, or "
+                    "move the file away."
+                )
+            whole = [line for line in lines[1:] if len(line) == len(self._columns)]
+            self.rows = [dict(zip(self._columns, line, strict=True)) for line in whole]
         self._rewrite()
 
     def _rewrite(self) -> None:

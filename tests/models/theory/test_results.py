@@ -1,3 +1,6 @@
+import pytest
+
+from models.errors import InputError
 from models.theory.results import Results
 
 _KEYS, _VALUES = ("name", "size"), ("risk",)
@@ -32,6 +35,9 @@ def test_a_line_that_a_kill_cut_off_is_dropped(tmp_path):
     assert path.read_text() == "name,size,risk\na,1,0.5\nb,2,0.25\n"
 
 
-def test_rows_of_other_columns_are_not_taken_over(tmp_path):
-    (tmp_path / "x.csv").write_text("name,risk\na,1\n")
-    assert _open(tmp_path).rows == []
+def test_rows_of_other_columns_are_left_alone(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("name,risk\na,1\n")
+    with pytest.raises(InputError, match="columns name,size,risk .* got name,risk"):
+        _open(tmp_path)
+    assert path.read_text() == "name,risk\na,1\n"
