@@ -45,8 +45,13 @@ def encode(
         "history_business_id and history_stars must have the same shape [batch, length]; pad "
         "the ids with '' and the stars with 0.",
     )
-    # Nothing may run before the check, or its own error could come first.
-    with tf.control_dependencies([same]):
+    in_range = tf.debugging.Assert(
+        # What is not a number is in no range.
+        tf.reduce_all((stars >= 0) & (stars <= features.MAX_STARS)),
+        [f"history_stars must be from 0 (no opinion) to {features.MAX_STARS:.0f}."],
+    )
+    # Nothing may run before the checks, or its own error could come first.
+    with tf.control_dependencies([same, in_range]):
         stars = tf.identity(stars)
     rated = given & (stars >= features.MIN_STARS)
     known = given & (rows < exported.num_businesses)

@@ -203,6 +203,15 @@ _ERRORS = {
         "recommend_features",
         {"history_business_id": _HISTORY["history_business_id"]},
     ],
+    "stars that are no number": [
+        "recommend_features",
+        # JSON's way of asking for one, by which padding is bad, too.
+        {"history_business_id": [["b3", ""]], "history_stars": [[5.0, float("nan")]]},
+    ],
+    "a million stars": [
+        "recommend_features",
+        {"history_business_id": [["b3"]], "history_stars": [[1e6]]},
+    ],
 }
 # Which of several failing operations is reported can vary from call to call.
 _NUM_TRIES = 8
@@ -532,6 +541,8 @@ class TestErrors:
             ("more users than places", "rate takes as many business ids as user ids"),
             ("fewer stars than visits", "history_business_id and history_stars must have the same"),
             ("visits without stars", "history_business_id and history_stars must have the same"),
+            ("stars that are no number", "history_stars must be from 0 (no opinion) to 5."),
+            ("a million stars", "history_stars must be from 0 (no opinion) to 5."),
         ],
     )
     def test_a_bad_request_is_refused_with_the_rule(self, reply, request_, text):
