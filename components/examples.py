@@ -6,7 +6,7 @@ from tfx import types
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
-from models import features, tables
+from models import features, postings, tables
 from models.places import Places, read_facts, read_places
 
 
@@ -68,7 +68,7 @@ class StarSchema:
     def postings(self, key: str) -> dict[bytes, np.ndarray]:
         """Lists the rows of the businesses that carry each value of a feature."""
         labels = self.read_labels(key)
-        return tables.postings(labels, np.arange(labels.num_rows, dtype=np.int32))
+        return postings.invert(labels, np.arange(labels.num_rows, dtype=np.int32))
 
     def read_fitted(self, refit: bool) -> tables.Interactions:
         """Reads what a final model learns from: train, and eval too under `refit`."""

@@ -20,7 +20,7 @@ from models.measurements import (
 )
 from models.slice_names import WARM, WARM_BUSINESS, WARM_USER
 from models.slices import Known, Labels, business_slices, user_slices
-from models.tables import Bag, Interactions
+from models.tables import Interactions, new_visits
 
 _NUM_BINS = 10
 
@@ -128,12 +128,8 @@ class RetrievalEvaluation:
           known: Counts of the same.
           labels: Cities and categories of businesses.
         """
-        num_users, width = len(known.user_counts), len(known.business_counts)
-        # 64 bits: all users times all businesses exceed 32.
-        pairs = np.unique(test.user_rows.astype(np.int64) * width + test.business_rows)
-        seen = np.unique(fitted.user_rows.astype(np.int64) * width + fitted.business_rows)
-        pairs = pairs[~np.isin(pairs, seen)]
-        relevant = Bag.from_pairs(pairs // width, (pairs % width).astype(np.int32), num_users)
+        num_users = len(known.user_counts)
+        relevant = new_visits(test, fitted, num_users)
         self.users = np.flatnonzero(relevant.lengths())
         self.seen = fitted.histories(num_users).take(self.users)
         self._relevant = relevant.take(self.users)

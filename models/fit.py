@@ -139,10 +139,6 @@ class Fit:
         """Drops what each rating is shown of the others: no loop over ratings will follow."""
         self._ratings = {}
 
-    def has_candidate_prior(self) -> bool:
-        """Tells whether retrieval may read covariates of businesses, and there are any."""
-        return self.options.candidate_covariates != 0.0
-
     def candidate_prior(self, model: TwoTowerModel) -> CandidatePrior:
         """Makes what covariates say of businesses in retrieval, of a model without it."""
         blocks = model.embed_candidates()[:, : model.options.retrieval_block_dim]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from models import features, metrics
-from models.tables import Interactions
+from models.tables import Interactions, new_visits
 from models.two_tower import TwoTowerModel
 
 # Places of the lists that are judged. The eval split holds few visits a user: more of them count in
@@ -64,7 +64,7 @@ class EvalSplit:
             rng = np.random.default_rng(seed)
             some = rng.choice(len(eval_set), _MAX_RATINGS, replace=False)
             self.ratings = eval_set[np.sort(some)]
-        relevant = eval_set.histories(num_users)
+        relevant = new_visits(eval_set, train_set, num_users)
         users = np.flatnonzero(relevant.lengths())
         if len(users) > max_users:
             rng = np.random.default_rng(seed)

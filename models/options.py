@@ -19,7 +19,8 @@ _OF_MANY_RATINGS = {"rating_batch_size": 4_096, "num_folds": 10, "tuning_seconds
 MIRRORED = "mirrored"
 MULTI_WORKER = "multi_worker"
 Auto = Literal["auto"]
-Seed = Annotated[int, pydantic.Field(strict=True)]
+# What NumPy, TensorFlow and the libraries of the baselines all take.
+Seed = Annotated[int, pydantic.Field(strict=True, ge=0, lt=2**31)]
 
 
 class Options(pydantic.BaseModel):
@@ -45,7 +46,7 @@ class SplitOptions(Options):
     method: Literal["temporal", "random", "leave_last", "given"] = "temporal"
     eval: Fraction = 0.1
     test: Fraction = 0.1
-    seed: Seed = 0
+    seed: pydantic.StrictInt = 0
 
     @pydantic.model_validator(mode="after")
     def _leaves_train(self) -> "SplitOptions":
@@ -98,8 +99,8 @@ class ModelOptions(Options):
         history; if so, the history that it sees in training is whole.
       query_covariates: What the users' covariates weigh in the retrieval direction; 0 leaves them
         out.
-      candidate_covariates: What the businesses' covariates weigh there, likewise; 0 also keeps
-        them from saying where a business that nobody has visited should stand.
+      candidate_covariates: What the businesses' covariates weigh there, likewise.
+      candidate_prior: Whether they say where a business that nobody has visited should stand.
       max_newcomer_cost: Share of the eval split's NDCG that lists may lose to businesses without
         visits: they get so much of the popularity that their covariates promise.
       dropout: Share of hidden units dropped in training.
@@ -121,6 +122,7 @@ class ModelOptions(Options):
     user_embedding: bool | Auto = "auto"
     query_covariates: Weight | Auto = "auto"
     candidate_covariates: Weight | Auto = "auto"
+    candidate_prior: bool = True
     max_newcomer_cost: Share = 0.005
     dropout: Share = 0.1
     user_cold_dropout: Share = 0.05
@@ -152,7 +154,8 @@ class TrainingOptions(Options):
       rating_epochs: Passes over the ratings.
       retrieval_epochs: Passes over the users.
       min_steps: Steps that a run of either task makes at least, for small data.
-      max_rating_examples: Ratings that a run sees at most, for large data: passes become fewer.
+      max_rating_examples: Ratings that a run sees at most, for large data: passes become fewer,
+        but are no less than one.
       max_retrieval_cells: Pairs of users and candidates that a run scores at most, likewise; drawn
         candidates count twice. Each user who has a vector is seen once in any case.
       max_full_softmax: Up to so many businesses the softmax takes all of them; beyond, a sample.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from models import features, tables
+from models import features, postings, tables
 from models.tables import Bag
 
 
@@ -76,7 +76,7 @@ def read_places(files: Sequence[str]) -> Places:
         for key in (features.BUSINESS_OPENING_MINUTES, features.BUSINESS_CLOSING_MINUTES)
     )
     categories, cities = (
-        tables.postings(facts[key], np.arange(len(closed), dtype=np.int32))
+        postings.invert(facts[key], np.arange(len(closed), dtype=np.int32))
         for key in (features.BUSINESS_CATEGORIES, features.BUSINESS_CITY)
     )
     degrees = (features.BUSINESS_LATITUDE_DEGREES, features.BUSINESS_LONGITUDE_DEGREES)

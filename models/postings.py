@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from models.tables import Bag
@@ -49,6 +50,21 @@ class Postings(tf.Module):
         """
         place = self._table.lookup(label)
         return self.values[self.row_splits[place] : self.row_splits[place + 1]]
+
+
+def invert(tokens: Bag, rows: np.ndarray) -> dict[bytes, np.ndarray]:
+    """Inverts a bag of tokens: which rows carry each token.
+
+    Args:
+      tokens: Tokens of each row, as `bytes`.
+      rows: `[tokens.num_rows]` int32 array: the row numbers to list.
+
+    Returns:
+      By token, a sorted int32 array of rows.
+    """
+    codes, labels = pd.factorize(tokens.values)
+    bag = Bag.from_pairs(codes, np.repeat(rows, tokens.lengths()), len(labels))
+    return {label: np.unique(bag.row(place)) for place, label in enumerate(labels)}
 
 
 def read_postings(module: tf.Module) -> dict[bytes, np.ndarray]:

@@ -38,7 +38,7 @@ def preprocess_users(inputs: dict) -> dict:
 
     Returns:
       `user_id`, a `[batch, 1]` string tensor, and `numeric`, a `[batch, 19]` float32 tensor of
-      z-scores: years on Yelp, logarithms of counts, and whether there is a profile at all.
+      z-scores: the time of joining, logarithms of counts, and whether there is a profile at all.
     """
     counts = (features.USER_NUM_ELITE_YEARS, features.USER_NUM_FRIENDS, *features.USER_COUNTS)
     raw = _dense([inputs[name] for name in (features.USER_YELPING_SINCE_SECONDS, *counts)])

@@ -15,7 +15,8 @@ class RecommenderTables:
     Attributes:
       user_ids: `[num_users]` array of `bytes`.
       business_ids: `[num_businesses]` array of `bytes`: the catalogue.
-      query_embeddings: `[num_users + 1, dim]` float16 array; the last row is a new user's.
+      query_embeddings: `[num_users + 1, dim]` float16 array, float32 of a baseline; the last row is
+        a new user's.
       candidate_embeddings: `[num_businesses + 1, dim]` float32 array; the last row is that of a
         business of which nothing is known.
       retrieval_weight: What the retrieval block counts in a list's score, unless a request says

@@ -46,7 +46,7 @@ class RetrievalLoop(TrainingLoop):
         candidates = _SAMPLED * options.num_negatives if self._sampler else len(self._counts)
         most = options.max_retrieval_cells / (len(self._users) * candidates)
         if model.options.user_embedding:
-            most = max(1.0, most)  # Nobody's vector is left as it was.
+            most = max(1.0, most)  # Hardly anybody's vector is left as it was.
         epochs = min(options.retrieval_epochs, most)
         steps = math.ceil(epochs * len(self._users) / options.retrieval_batch_size)
         super().__init__(model, max(options.min_steps, steps))

@@ -10,6 +10,8 @@ from models.tables import Interactions
 # Columns that are multiplied at a time: so few that products with millions of rows stay small, and
 # the rows of the other factor in the processor's cache.
 _BLOCK_COLUMNS = 16
+# Of the largest singular value: what is less is rounding.
+_MIN_VALUE = 1e-5
 
 
 def incidence(
@@ -65,8 +67,9 @@ def right_singular_vectors(
     gram = basis.T @ _square(matrix.astype(np.float64), basis)
     squares, rotation = np.linalg.eigh(gram)
     values, rotation = np.sqrt(np.maximum(squares[::-1], 0.0)), rotation[:, ::-1]
+    # What is left where the matrix is of lower rank is noise, and so are its vectors.
+    found = min(rank, np.count_nonzero(values > _MIN_VALUE * values[0]))
     vectors = np.zeros((matrix.shape[1], rank), np.float32)
-    found = min(rank, width)
     vectors[:, :found] = (basis @ rotation)[:, :found]
     padded = np.zeros(rank, np.float32)
     padded[:found] = values[:found]

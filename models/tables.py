@@ -178,9 +178,33 @@ class Interactions:
             return self
         return self[np.argsort(self.user_rows, kind="stable")]
 
+    @property
+    def mean_stars(self) -> float:
+        """The mean of the stars; float32 would lose the sixth digit of millions of them."""
+        return float(self.stars.mean(dtype=np.float64))
+
     def histories(self, num_users: int) -> Bag:
-        """Returns each user's businesses, in file order."""
-        return Bag.from_pairs(self.user_rows, self.business_rows, num_users)
+        """Returns the businesses that each user visited, each once, ascending."""
+        return new_visits(self, self[:0], num_users)
+
+
+def new_visits(later: Interactions, earlier: Interactions, num_users: int) -> Bag:
+    """Lists the businesses that each user visited later, and not earlier: each once, ascending.
+
+    Args:
+      later: Interactions such as those of the eval split.
+      earlier: Interactions such as those of the train split.
+      num_users: Rows of the users table.
+    """
+    most = (rows.max(initial=-1) for rows in (later.business_rows, earlier.business_rows))
+    width = 1 + int(max(most))
+    # 64 bits: all users times all businesses exceed 32.
+    pairs, known = (
+        np.unique(one.user_rows.astype(np.int64) * width + one.business_rows)
+        for one in (later, earlier)
+    )
+    pairs = pairs[~np.isin(pairs, known, assume_unique=True)]
+    return Bag.from_pairs(pairs // width, (pairs % width).astype(np.int32), num_users)
 
 
 def is_ascending(rows: np.ndarray) -> bool:
@@ -336,21 +360,6 @@ def read_entities(
         bags={key: columns[key].take(order) for key in bag_keys},
         vocabulary_sizes=dict(vocabulary_sizes),
     )
-
-
-def postings(tokens: Bag, rows: np.ndarray) -> dict[bytes, np.ndarray]:
-    """Inverts a bag of tokens: which rows carry each token.
-
-    Args:
-      tokens: Tokens of each row, as `bytes`.
-      rows: `[tokens.num_rows]` int32 array: the row numbers to list.
-
-    Returns:
-      By token, a sorted int32 array of rows.
-    """
-    codes, labels = pd.factorize(tokens.values)
-    bag = Bag.from_pairs(codes, np.repeat(rows, tokens.lengths()), len(labels))
-    return {label: np.unique(bag.row(place)) for place, label in enumerate(labels)}
 
 
 def read_interactions(files: Sequence[str], users: IdIndex, businesses: IdIndex) -> Interactions:

@@ -129,7 +129,7 @@ def train(
                 model.factors = factors.weighted(choice.factors.weight)
         del loop  # It holds what rating rows are shown, too.
         fit.forget_rating_rows()
-        if task == RETRIEVAL and fit.has_candidate_prior():
+        if task == RETRIEVAL and fit.options.candidate_prior:
             model.candidate_prior = fit.candidate_prior(model).limited(choice.candidate_prior)
         if choice.low_pass.dim:
             model.low_pass = fit.low_pass(choice.low_pass)

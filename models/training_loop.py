@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import itertools
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -161,6 +162,7 @@ class TrainingLoop(abc.ABC):
         checkpoint, curves = checkpoint or Checkpoints().run(self.task), curves or Curves()
         batches = self.batches()
         first = next(batches)
+        batches = itertools.chain([first], batches)
         replicas.check_batch(first, f"the first {self.task} batch")
         self.create(first)
         if start is not None:

@@ -117,7 +117,7 @@ class Trials:
         self._look = look
         self._space = self._list_recipes()
         self._has_low_pass = task == RETRIEVAL and bool(fit.low_pass_dims())
-        self._has_prior = task == RETRIEVAL and fit.has_candidate_prior()
+        self._has_prior = task == RETRIEVAL and fit.options.candidate_prior
         self._keeps_weights = keep_weights or self._has_low_pass or self._has_prior
         self._best = -math.inf
         # None where an earlier process has kept them.

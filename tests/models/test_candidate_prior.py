@@ -270,7 +270,7 @@ class TestTraining:
         assert result.model.candidate_prior.visits == told.visits
 
     def test_without_covariates_there_is_no_prior(self, planted, model_options):
-        blind = model_options.model_copy(update={"candidate_covariates": 0.0})
+        blind = model_options.model_copy(update={"candidate_prior": False})
         result = self._train(planted, blind)
         assert result.model.candidate_prior is None
         assert result.choices["retrieval"].candidate_prior == PriorRecipe()

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from models.options import TrainingOptions
 from models.retrieval_training import CandidateSampler, RetrievalLoop, split_histories
@@ -164,7 +165,7 @@ def visits():
     return Bag.from_pairs(users, np.concatenate(rows).astype(np.int32), _NUM_USERS)
 
 
-def loop_of(sampled, user_embedding=False, **changes):
+def loop_of(sampled, user_embedding=False, kind=RetrievalLoop, **changes):
     # All that batches need of a model.
     model = SimpleNamespace(
         counts=np.zeros(_NUM_BUSINESSES), options=SimpleNamespace(user_embedding=user_embedding)
@@ -176,7 +177,7 @@ def loop_of(sampled, user_embedding=False, **changes):
         "seed": 3,
         **changes,
     }
-    return RetrievalLoop(model, visits(), TrainingOptions().model_copy(update=settings))
+    return kind(model, visits(), TrainingOptions().model_copy(update=settings))
 
 
 def batches_of(*args, count=6, **changes):
@@ -269,6 +270,41 @@ class TestBatches:
 
         assert told(1) == told(1)
         assert told(1) != told(2)
+
+
+class _Recorded(RetrievalLoop):
+    """Keeps what it is given to train on."""
+
+    max_loss = 1.0
+
+    def create(self, batch):
+        del batch
+        self.trained = []
+
+    def prepare(self, schedule_steps):
+        del schedule_steps
+
+    def step(self, batch):
+        self.trained.append(batch["query_rows"].numpy().tolist())
+        return tf.constant(0.0)
+
+    def variables(self):
+        return []
+
+    def optimizers(self):
+        return []
+
+    def state(self):
+        return []
+
+    def weights(self):
+        return []
+
+
+def test_every_batch_is_trained_on_from_the_first():
+    loop = loop_of(False, kind=_Recorded)
+    loop.fit(6, 6)
+    assert loop.trained == [batch["query_rows"].numpy().tolist() for batch in batches_of(False)]
 
 
 class TestNumSteps:

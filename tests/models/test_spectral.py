@@ -53,6 +53,16 @@ def test_vectors_equal_those_of_a_full_decomposition(shape, rank):
     np.testing.assert_allclose(vectors.T @ vectors, np.eye(rank), atol=1e-5)
 
 
+def test_directions_that_the_matrix_lacks_are_zeros():
+    rng = np.random.default_rng(4)
+    dense = (rng.normal(size=(30, 2)) @ rng.normal(size=(2, 20))).astype(np.float32)
+    dense[:, 7] = 0.0
+    vectors, values = right_singular_vectors(scipy.sparse.csr_matrix(dense), 6, seed=0)
+    assert (values[:2] > 0).all() and not values[2:].any()
+    assert not vectors[:, 2:].any()
+    np.testing.assert_allclose(vectors[7], 0.0, atol=1e-12)
+
+
 @pytest.mark.parametrize("shape", [(3, 5), (5, 3)])
 def test_rank_beyond_the_matrix_is_padded_with_zeros(shape):
     dense = np.random.default_rng(3).normal(size=shape).astype(np.float32)

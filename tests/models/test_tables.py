@@ -78,8 +78,8 @@ class TestInteractions:
         assert both.business_rows.tolist() == [2, 2, 0, 2]
         assert both.stars.tolist() == [5.0, 3.0, 1.0, 5.0]
 
-    def test_histories_list_everyone_in_file_order(self):
-        assert _lists(self.ratings.histories(3)) == [[2], [2, 0], []]
+    def test_histories_list_everyone(self):
+        assert _lists(self.ratings.histories(3)) == [[2], [0, 2], []]
 
 
 def test_index_finds_rows_and_marks_unknown_ids():
@@ -177,20 +177,30 @@ class TestReadEntities:
             tables.read_entities([file], "business_id", 2, self.sizes, ["categories"])
 
 
-def test_postings_list_the_rows_of_each_token_once():
-    tokens = Bag.from_pairs(
-        np.array([0, 0, 1, 3, 3]), np.array([b"Tea", b"Bars", b"Tea", b"Tea", b"Tea"], object), 4
-    )
-    found = tables.postings(tokens, np.array([9, 2, 4, 7], np.int32))
-    assert {token: rows.tolist() for token, rows in found.items()} == {
-        b"Tea": [2, 7, 9],
-        b"Bars": [9],
-    }
+def _visits(*pairs):
+    users, businesses = np.array(pairs, np.int32).reshape(-1, 2).T
+    return tables.Interactions(users, businesses, np.ones(len(pairs), np.float32))
 
 
-def test_postings_of_nothing_are_nothing():
-    empty = Bag.from_pairs(np.zeros(0, int), np.zeros(0, object), 2)
-    assert tables.postings(empty, np.arange(2, dtype=np.int32)) == {}
+def test_histories_have_each_business_once():
+    histories = _visits((1, 5), (0, 2), (1, 3), (1, 5)).histories(3)
+    assert [histories.row(user).tolist() for user in range(3)] == [[2], [3, 5], []]
+
+
+def test_new_visits_are_those_that_were_not_made_before():
+    later, earlier = _visits((0, 3), (0, 1), (0, 3), (2, 9)), _visits((0, 1), (1, 3), (2, 0))
+    new = tables.new_visits(later, earlier, 3)
+    assert [new.row(user).tolist() for user in range(3)] == [[3], [], [9]]
+    assert not len(tables.new_visits(later, later, 3).values)
+    assert not len(tables.new_visits(_visits(), _visits(), 3).values)
+
+
+def test_the_mean_of_many_stars_is_exact():
+    # Their mean in float32 is off by 2e-5.
+    stars = np.tile(np.array([5, 5, 4, 5, 1, 2, 4], np.float32), 3_000_000)
+    rows = np.broadcast_to(np.int32(0), len(stars))
+    found = tables.Interactions(rows, rows, stars, rows).mean_stars
+    assert found == pytest.approx(26 / 7, abs=1e-9)
 
 
 class TestReadInteractions:

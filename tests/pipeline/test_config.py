@@ -50,6 +50,14 @@ def test_model_options_are_those_of_the_model_alone():
         (["split.eval=0.6", "split.test=0.6"], "eval + test must be below 1"),
         (["split"], "Expected --set key=value, such as split.method=random; got 'split'."),
         (["training.seed=[1"], "Expected a YAML value"),
+        (
+            ["training.seed=-1"],
+            "training.seed: Input should be greater than or equal to 0; got -1.",
+        ),
+        (
+            ["training.seed=4294967296"],
+            "training.seed: Input should be less than 2147483648; got 4294967296.",
+        ),
         (["refit=true", "refit.x=1"], "Expected 'refit' to be a group"),
         (["objective.rating=0", "objective.retrieval=0"], "at least one of retrieval and rating"),
         (
