@@ -82,7 +82,8 @@ class Engine:
     @property
     def address(self) -> str:
         """Host and port of the job server."""
-        return f"{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
     def beam_args(self) -> list[str]:
         """Returns the options that send a pipeline there.
@@ -150,7 +151,7 @@ class Engine:
                 raise ConfigError(
                     f"Expected paths that the workers of {self.address} see, such as gs://… or "
                     f"hdfs://…; got {path!r}, which is on this machine. If it is mounted on all of "
-                    "them, add ?shared=true to --beam."
+                    "them, as --root must be, add ?shared=true to --beam."
                 )
 
 

@@ -31,6 +31,10 @@ def test_a_url_becomes_beams_options():
     assert "--parallelism=8" in args
 
 
+def test_an_address_of_numbers_keeps_its_brackets():
+    assert beam_engines.Engine.from_url("flink://[::1]:8099").address == "[::1]:8099"
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [
