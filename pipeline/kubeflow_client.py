@@ -257,20 +257,27 @@ def _upload(
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = os.path.join(folder, "spec.yaml")
         pathlib.Path(path).write_text(text, encoding="utf-8")
-        pipeline_id = client.get_pipeline_id(submission.name)
-        if pipeline_id is None:
+        # The client's own look-up by name knows no namespaces.
+        known = client.list_pipelines(filter=_named(submission.name), namespace=namespace).pipelines
+        if not known:
             uploaded = client.upload_pipeline(path, submission.name, namespace=namespace)
             pipeline_id = uploaded.pipeline_id
             console.note(f"uploaded pipeline {submission.name}")
         else:
-            found = client.list_pipeline_versions(pipeline_id, page_size=100)
-            for known in found.pipeline_versions or []:
-                if known.display_name == version:
-                    console.note(f"version {version} is there already")
-                    return pipeline_id, known.pipeline_version_id
+            pipeline_id = known[0].pipeline_id
+            found = client.list_pipeline_versions(pipeline_id, filter=_named(version))
+            if found.pipeline_versions:
+                console.note(f"version {version} is there already")
+                return pipeline_id, found.pipeline_versions[0].pipeline_version_id
         uploaded = client.upload_pipeline_version(path, version, pipeline_id=pipeline_id)
     console.note(f"uploaded version {version}")
     return pipeline_id, uploaded.pipeline_version_id
+
+
+def _named(name: str) -> str:
+    """Spells the filter that finds what is called so."""
+    predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
+    return json.dumps({"predicates": [predicate]})
 
 
 @contextlib.contextmanager

@@ -110,11 +110,15 @@ def _handler(server: KfpServer):
                         {"pipeline_id": key, "display_name": found["name"]}
                         for key, found in server.pipelines.items()
                         if found["name"] == _wanted(query)
+                        and found["namespace"] == query.get("namespace", "")
                     ]}  # fmt: skip
                 case ["POST", "/pipelines/upload"]:
                     spec = _spec(self.headers, body)
+                    names = {"name": query["name"], "namespace": query.get("namespace", "")}
+                    if any(names.items() <= known.items() for known in server.pipelines.values()):
+                        raise _Refused(409, f"the pipeline {names} exists")
                     pipeline_id = f"p{len(server.pipelines)}"
-                    server.pipelines[pipeline_id] = {"name": query["name"], "versions": {}}
+                    server.pipelines[pipeline_id] = {**names, "versions": {}}
                     server.add_version(pipeline_id, query["name"], spec)
                     return {"pipeline_id": pipeline_id, "display_name": query["name"]}
                 case ["POST", "/pipelines/upload_version"]:
@@ -135,7 +139,11 @@ def _handler(server: KfpServer):
                 case ["GET", path] if found := re.fullmatch(r"/pipelines/([^/]+)/versions", path):
                     pipeline_id = found[1]
                     versions = server.pipelines[pipeline_id]["versions"]
-                    return {"pipeline_versions": [server.version(pipeline_id, v) for v in versions]}
+                    return {"pipeline_versions": [
+                        server.version(pipeline_id, key)
+                        for key, version in versions.items()
+                        if version["name"] == _wanted(query)
+                    ]}  # fmt: skip
                 case ["GET", path] if found := re.fullmatch(r"/runs/([^/]+)", path):
                     return self._poll(found[1])
             raise _Refused(404, f"nothing at {route}")

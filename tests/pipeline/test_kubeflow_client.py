@@ -69,6 +69,18 @@ def test_a_changed_spec_is_a_new_version_and_the_same_one_is_not(spec, tmp_path)
     assert list(server.experiments.values()) == ["t2rec"]
 
 
+def test_teams_have_pipelines_of_their_own(spec):
+    with KfpServer() as server:
+        for namespace in ("red", "blue", "red"):
+            assert submit(server, spec, "--namespace", namespace, "--no-watch") == 0
+        assert [found["namespace"] for found in server.pipelines.values()] == ["red", "blue"]
+        used = [
+            run["asked"]["pipeline_version_reference"]["pipeline_id"]
+            for run in server.runs.values()
+        ]
+    assert used == ["p0", "p1", "p0"]
+
+
 def test_a_run_without_a_data_version_is_not_cached(spec):
     with KfpServer() as server:
         submit(server, spec, "--no-watch")
