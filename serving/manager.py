@@ -5,7 +5,7 @@ import dataclasses
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from tensorflow_serving.config.logging_config_pb2 import LoggingConfig
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
@@ -145,10 +145,15 @@ class ModelManager:
             if number is None:
                 if not found:
                     raise NotFoundError(f"Could not find any versions of model {ref.name}")
-                return [found[n].status for n in sorted(found, reverse=True)]
+                return _newest_first(found)
             if number not in found:
                 raise NotFoundError(f"Could not find version {number} of model {ref.name}")
             return [found[number].status]
+
+    def all_statuses(self) -> dict[str, list[VersionStatus]]:
+        """Tells how the versions of all configured models are; of some there may be none."""
+        with self._lock:
+            return {name: _newest_first(self._versions.get(name, {})) for name in self.names()}
 
     def names(self) -> list[str]:
         """Lists the models that are configured, in that order."""
@@ -259,6 +264,10 @@ class ModelManager:
         with self._lock:  # From here on nobody leases it.
             version.status = VersionStatus(version.number, served_versions.UNLOADING)
         version.drop()
+
+
+def _newest_first(versions: Mapping[int, ServedVersion]) -> list[VersionStatus]:
+    return [versions[number].status for number in sorted(versions, reverse=True)]
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """Counts what the server does, for Prometheus and for its own page."""
 
 import collections
-import contextlib
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -10,8 +9,8 @@ import prometheus_client
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from serving.errors import NotFoundError
-from serving.manager import ModelManager, ModelRef
+from serving.manager import ModelManager
+from serving.served_versions import AVAILABLE
 
 CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST.encode()
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -153,12 +152,18 @@ class Metrics:
 
 
 class _Versions(Collector):
-    """Tells the state of each version."""
+    """Tells which models can answer, and the state of each version."""
 
     def __init__(self, manager: ModelManager):
         self._manager = manager
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
+        # Of a model without a version there is no other series that an alert could see.
+        available = GaugeMetricFamily(
+            "t2rec_model_available",
+            "1 for each configured model that can answer, 0 for one that can't.",
+            labels=["model"],
+        )
         family = GaugeMetricFamily(
             "t2rec_model_version",
             "1 for each version of a model and the state that it is in.",
@@ -169,11 +174,12 @@ class _Versions(Collector):
             "1 for each version that can't be served.",
             labels=["model", "version"],
         )
-        for name in self._manager.names():
-            with contextlib.suppress(NotFoundError):
-                for status in self._manager.statuses(ModelRef(name)):
-                    family.add_metric([name, str(status.version), status.state], 1)
-                    if status.code != "OK":
-                        broken.add_metric([name, str(status.version)], 1)
+        for name, statuses in self._manager.all_statuses().items():
+            available.add_metric([name], any(s.state == AVAILABLE for s in statuses))
+            for status in statuses:
+                family.add_metric([name, str(status.version), status.state], 1)
+                if status.code != "OK":
+                    broken.add_metric([name, str(status.version)], 1)
+        yield available
         yield family
         yield broken

@@ -6,9 +6,7 @@ import time
 from typing import Any
 
 from serving.core import Core
-from serving.errors import NotFoundError
 from serving.http_protocol import Response
-from serving.manager import ModelRef
 
 _FILE = pathlib.Path(__file__).parent / "page.html"
 # The page is whole in itself, and asks nobody but this server.
@@ -37,15 +35,12 @@ def state(core: Core) -> dict[str, Any]:
       `ready`, `uptime_seconds`, `memory_bytes`, `latency` of the last minute, and `models`: by
       name, versions with state and message.
     """
-    models: dict[str, list] = {}
-    for name in core.manager.names():
-        try:
-            statuses = core.manager.statuses(ModelRef(name))
-        except NotFoundError:
-            statuses = []
-        models[name] = [
+    models = {
+        name: [
             {"version": str(s.version), "state": s.state, "message": s.message} for s in statuses
         ]
+        for name, statuses in core.manager.all_statuses().items()
+    }
     return {
         "ready": core.manager.is_ready(),
         "uptime_seconds": time.monotonic() - _STARTED,

@@ -344,6 +344,23 @@ def test_configuration_is_followed_and_can_be_sent(tiny, add_version, tmp_path):
         assert _get(server.rest_address, "/v1/models/two")[0] == 404
 
 
+def test_models_that_can_not_answer_are_metrics(tiny, add_version, tmp_path):
+    """What the alert T2recModelUnavailable asks for: there is no version to tell anything of."""
+    (tmp_path / "broken").mkdir()
+    add_version(2, broken=True)
+    (tiny / "2").rename(tmp_path / "broken" / "2")
+    folders = {"tiny": tiny, "broken": tmp_path / "broken", "missing": tmp_path / "missing"}
+    models = " ".join(
+        f'config {{ name: "{name}" base_path: "{path}" }}' for name, path in folders.items()
+    )
+    (tmp_path / "models.config").write_text(f"model_config_list {{ {models} }}")
+    with ServerProcess([f"--model-config-file={tmp_path / 'models.config'}"]) as server:
+        metrics = _get(server.rest_address, "/metrics")[1].splitlines()
+    for name, available in (("tiny", 1.0), ("broken", 0.0), ("missing", 0.0)):
+        assert f't2rec_model_available{{model="{name}"}} {available}' in metrics
+    assert 't2rec_broken_model_version{model="broken",version="2"} 1.0' in metrics
+
+
 def test_wrong_files_are_input_errors(tiny, tmp_path):
     (tmp_path / "empty").touch()
     options = ServerOptions(models=[str(tiny)], api_keys=str(tmp_path / "empty"))
