@@ -3,6 +3,7 @@
 The files can be replayed as warm-up requests, and TFX's BulkInferrer and TFDV read them.
 """
 
+import contextlib
 import logging
 import os
 import queue
@@ -22,6 +23,8 @@ from serving.signatures import Given
 _MAX_WAITING = 256
 _MAX_FILE_BYTES = 64 << 20
 _FLUSH_SECONDS = 1.0
+# How long a stop waits for a disk that doesn't answer.
+_STOP_SECONDS = 5.0
 
 _LOGGER = logging.getLogger("t2rec")
 
@@ -42,6 +45,7 @@ class RequestLog:
         self._config = config
         self._waiting: queue.Queue[tuple | None] = queue.Queue(_MAX_WAITING)
         self._files: dict[str, _File] = {}
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="request-log", daemon=True)
 
     def __enter__(self) -> "RequestLog":
@@ -49,8 +53,10 @@ class RequestLog:
         return self
 
     def __exit__(self, *_) -> None:
-        self._waiting.put(None)
-        self._thread.join()
+        self._stopping.set()
+        with contextlib.suppress(queue.Full):  # Then there is enough to wake up for.
+            self._waiting.put_nowait(None)
+        self._thread.join(_STOP_SECONDS)
 
     def offer(self, model: str, prediction: Any, given: Given) -> None:
         """Keeps a request and its answer, if chance and the model's configuration want it.
@@ -69,22 +75,27 @@ class RequestLog:
             return
 
     def _work(self) -> None:
-        while True:
-            try:
+        flushed = time.monotonic()
+        while not (self._stopping.is_set() and self._waiting.empty()):
+            item = None
+            with contextlib.suppress(queue.Empty):
                 item = self._waiting.get(timeout=_FLUSH_SECONDS)
-            except queue.Empty:
-                for file in self._files.values():
-                    file.writer.flush()
-                continue
-            if item is None:
-                break
             try:
-                self._write(*item)
+                if item:
+                    self._write(*item)
+                if time.monotonic() - flushed >= _FLUSH_SECONDS:
+                    flushed = time.monotonic()
+                    for file in self._files.values():
+                        file.writer.flush()
             except Exception:
                 # Such as a full disk: requests are answered all the same.
-                _LOGGER.exception("Logging a request failed")
+                _LOGGER.exception("Logging requests failed; trying again with a new file")
+                # A file may now end within a record, behind which nothing can be read.
+                self._files.clear()
+                self._stopping.wait(_FLUSH_SECONDS)
         for file in self._files.values():
-            file.writer.close()
+            with contextlib.suppress(Exception):  # The disk is full; nobody is left to be told.
+                file.writer.close()
 
     def _write(
         self,
