@@ -4,10 +4,11 @@ A version is loaded into a graph and session of its own: called through it, a mo
 request faster than through an eager SavedModel, and its ScaNN index is freed with it.
 """
 
+import contextlib
 import importlib
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,12 +106,16 @@ def list_names(path: str) -> list[str]:
 
     Args:
       path: A folder, local or on a filesystem that TensorFlow knows.
-    """
-    if "://" not in path:
-        return os.listdir(path) if os.path.isdir(path) else []
-    import tensorflow as tf
 
-    return [name.rstrip("/") for name in tf.io.gfile.listdir(path)] if exists(path) else []
+    Raises:
+      InputError: If the filesystem is away or refuses.
+    """
+    with _access(path):
+        if "://" not in path:
+            return os.listdir(path) if os.path.isdir(path) else []
+        import tensorflow as tf
+
+        return [name.rstrip("/") for name in tf.io.gfile.listdir(path)] if exists(path) else []
 
 
 def load_model(path: str) -> "ServedModel":
@@ -376,9 +381,30 @@ def exists(path: str) -> bool:
 
     Args:
       path: A path, local or on a filesystem that TensorFlow knows.
+
+    Raises:
+      InputError: If the filesystem is away or refuses.
     """
     if "://" not in path:
         return os.path.exists(path)
-    import tensorflow as tf
+    with _access(path):
+        import tensorflow as tf
 
-    return tf.io.gfile.exists(path)
+        return tf.io.gfile.exists(path)
+
+
+@contextlib.contextmanager
+def _access(path: str) -> Iterator[None]:
+    """Tells what a filesystem reports as an error of the input."""
+    errors: tuple[type[Exception], ...] = (OSError,)
+    if "://" in path:
+        import tensorflow as tf
+
+        errors = (OSError, tf.errors.OpError)
+    try:
+        yield
+    except errors as error:
+        raise InputError(
+            f"Expected a path that can be read; got {path!r}: {_reason(error)}. Correct the path, "
+            "or give access to it."
+        ) from error

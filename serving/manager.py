@@ -60,6 +60,8 @@ class ModelManager:
         self._broken: dict[str, dict[int, tuple]] = {}
         self._labels: dict[str, dict[str, int]] = {}
         self._logging: dict[str, LoggingConfig] = {}
+        # By model, why its folder can't be followed, if so.
+        self._problems: dict[str, str] = {}
         self._lock = threading.Lock()
         self._changing = threading.Lock()
         self._stopped = threading.Event()
@@ -85,10 +87,27 @@ class ModelManager:
                 if model.logging_config.sampling_config.sampling_rate > 0
             }
             self._update()
+            self._check_served(config)
+
+    def _check_served(self, config: ModelServerConfig) -> None:
+        """Checks that all is served as it is told.
+
+        Raises:
+          FailedPreconditionError: If a model or a label isn't.
+        """
         missing = [name for name in self.names() if not self._available(name)]
         if missing:
             names = ", ".join(f"{{name: {name}}}" for name in missing)
-            raise FailedPreconditionError(f"Some models did not become available: {{{names}}}")
+            reasons = [self._problems[name] for name in missing if name in self._problems]
+            reasons += [
+                version.status.message
+                for name in missing
+                for version in self._versions.get(name, {}).values()
+                if version.status.message
+            ]
+            raise FailedPreconditionError(
+                "; ".join([f"Some models did not become available: {{{names}}}", *reasons])
+            )
         for model in config.model_config_list.config:
             for label, number in model.version_labels.items():
                 if self._labels[model.name].get(label) != number:
@@ -196,8 +215,7 @@ class ModelManager:
             try:
                 with self._changing:
                     self._update()
-            except Exception:
-                # Such as a filesystem that is away: what is loaded goes on.
+            except Exception:  # Whatever it is, the next versions are waited for.
                 _LOGGER.exception("Looking for new versions failed; trying again")
 
     def _update(self) -> None:
@@ -209,8 +227,16 @@ class ModelManager:
             with self._lock:
                 del self._versions[name]
             self._broken.pop(name, None)
-        for model in configured.values():
-            self._update_model(model)
+        problems: dict[str, str] = {}
+        for name, model in configured.items():
+            try:
+                self._update_model(model)
+            # Such as a filesystem that is away: what is loaded goes on, and so do other models.
+            except Exception as error:
+                problems[name] = str(error)
+                if problems[name] != self._problems.get(name):
+                    _LOGGER.error("%s can't be followed: %s Trying again", name, error)
+        self._problems = problems
         self._labels = {model.name: self._assigned_labels(model) for model in configured.values()}
 
     def _assigned_labels(self, model: ModelConfig) -> dict[str, int]:

@@ -111,7 +111,7 @@ class _Server:
                     return
                 await grpc.report_health(self._core.manager.is_ready())
                 self._say_ready(rest_port, grpc_port)
-                watcher = asyncio.create_task(self._watch(grpc))
+                watcher = asyncio.create_task(self._watch(grpc, config))
                 await stopping.wait()
                 watcher.cancel()
                 _LOGGER.info("Stopping: answering what was accepted")
@@ -177,15 +177,9 @@ class _Server:
         except ServingError as error:
             # Models of a file may appear later; one that was named on the command line is there.
             if not self._options.model_config_file:
-                reasons = [s["message"] for s in self._statuses() if s["message"]]
-                raise InputError("; ".join(reasons) or str(error)) from error
+                raise
             _LOGGER.warning("%s", error)
         return not stopping.is_set()
-
-    def _statuses(self) -> list[dict[str, str]]:
-        from serving import page
-
-        return [s for states in page.state(self._core)["models"].values() for s in states]
 
     def _say_ready(self, rest_port: int, grpc_port: int) -> None:
         scheme = "https" if self._files.tls else "http"
@@ -206,25 +200,36 @@ class _Server:
     async def _reload(self, config: ModelServerConfig) -> None:
         await asyncio.to_thread(self._core.manager.apply, config)
 
-    async def _watch(self, grpc: grpc_api.GrpcApi) -> None:
+    async def _watch(self, grpc: grpc_api.GrpcApi, config: ModelServerConfig) -> None:
         """Keeps gRPC's health up to date, and reads the configuration again if it changes."""
         path, seconds = self._options.model_config_file, self._options.model_config_poll_seconds
-        known = _read(path) if path else b""
         ready, elapsed = None, 0.0
         while True:
             await asyncio.sleep(1.0)
             elapsed += 1.0
-            if ready != (ready := self._core.manager.is_ready()):
-                await grpc.report_health(ready)
-            if not path or not seconds or elapsed < seconds:
-                continue
-            elapsed = 0.0
             try:
-                if known != (known := _read(path)):
-                    await self._reload(model_config.read_config(path))
-                    _LOGGER.info("Read %s again", path)
-            except (InputError, OSError) as error:
-                _LOGGER.error("%s; serving goes on as before", error)
+                if ready != (ready := self._core.manager.is_ready()):
+                    await grpc.report_health(ready)
+                if path and seconds and elapsed >= seconds:
+                    elapsed = 0.0
+                    config = await self._follow_file(path, config)
+            except Exception:  # Whatever it is, the next change is waited for.
+                _LOGGER.exception("Following the configuration failed; trying again")
+
+    async def _follow_file(self, path: str, config: ModelServerConfig) -> ModelServerConfig:
+        """Serves what a file says if it is no longer a configuration; returns what it says."""
+        try:
+            wanted = model_config.read_config(path)
+        except InputError as error:
+            _LOGGER.error("%s Serving goes on as before", error)
+            return config
+        if wanted != config:
+            try:
+                await self._reload(wanted)
+                _LOGGER.info("Read %s again", path)
+            except ServingError as error:
+                _LOGGER.error("Read %s again; all else is served: %s", path, error)
+        return wanted
 
 
 def _read_config(options: ServerOptions) -> ModelServerConfig:

@@ -151,6 +151,22 @@ def test_model_without_a_version_is_told_and_followed(manager, tiny, add_version
     _wait_until(manager.is_ready)
 
 
+def test_storage_that_fails_stops_no_other_model(manager, tiny, add_version, caplog):
+    config = _config("nosuch://bucket/away")
+    config.model_config_list.config[0].name = "away"
+    config.MergeFrom(_config(tiny))
+    reason = (
+        r"\{\{name: away\}\}; Expected a path that can be read; got 'nosuch://bucket/away/saved"
+    )
+    with pytest.raises(FailedPreconditionError, match=reason):
+        manager.apply(config)
+    assert _answer(manager)[0] == 1
+    add_version(2)
+    _wait_until(lambda: _answer(manager)[0] == 2)
+    time.sleep(0.3)
+    assert caplog.text.count("away can't be followed: Expected a path that can be read") == 1
+
+
 def test_names_of_models_are_never_paths(manager, tiny):
     manager.apply(_config(tiny))
     for name in ("../tiny", "tiny/1", f"{tiny}", "", ".", "tiny\0"):

@@ -320,7 +320,7 @@ def test_configuration_is_followed_and_can_be_sent(tiny, add_version, tmp_path):
             assert time.monotonic() < end
             time.sleep(0.1)
         file.write_text("nonsense")
-        while "serving goes on as before" not in server.log():
+        while "Serving goes on as before" not in server.log():
             assert time.monotonic() < end
             time.sleep(0.1)
         add_version(7)
@@ -359,6 +359,35 @@ def test_models_that_can_not_answer_are_metrics(tiny, add_version, tmp_path):
     for name, available in (("tiny", 1.0), ("broken", 0.0), ("missing", 0.0)):
         assert f't2rec_model_available{{model="{name}"}} {available}' in metrics
     assert 't2rec_broken_model_version{model="broken",version="2"} 1.0' in metrics
+
+
+def test_configuration_is_followed_after_one_that_fails(tiny, tmp_path):
+    file = tmp_path / "models.config"
+    model = f'config {{ name: "one" base_path: "{tiny}" }}'
+    file.write_text(f"model_config_list {{ {model} }}")
+    options = [f"--model-config-file={file}", "--model-config-poll-seconds=1"]
+    with ServerProcess(options) as server:
+        end = time.monotonic() + 30
+
+        def wait_until(check):
+            while not check():
+                assert time.monotonic() < end, server.log()
+                time.sleep(0.1)
+
+        away = model.replace(str(tiny), "nosuch://bucket/model").replace("one", "away")
+        two = model.replace("one", "two")
+        file.write_text(f"model_config_list {{ {away} {two} }}")
+        wait_until(lambda: "did not become available: {{name: away}}; Expected" in server.log())
+        assert "all else is served" in server.log()
+        assert [_get(server.rest_address, f"/v1/models/{n}")[0] for n in ("one", "two")] == [
+            404,
+            200,
+        ]
+        file.unlink()
+        wait_until(lambda: "Serving goes on as before" in server.log())
+        file.write_text(f"model_config_list {{ {model} }}")
+        wait_until(lambda: _get(server.rest_address, "/v1/models/one")[0] == 200)
+        assert "Traceback" not in server.log()
 
 
 def test_wrong_files_are_input_errors(tiny, tmp_path):

@@ -186,3 +186,5 @@ def test_taken_port_and_missing_model_are_input_errors(exact_export, tmp_path):
             serve(ServerOptions(models=[exact_export.path], port=port))
     with pytest.raises(InputError, match="Expected an exported model"):
         serve(ServerOptions(models=[str(tmp_path)], port=0))
+    with pytest.raises(InputError, match="path that can be read; got 'nosuch://bucket/model/saved"):
+        serve(ServerOptions(models=["nosuch://bucket/model"], port=0))
