@@ -1,5 +1,6 @@
 """TensorFlow Serving's gRPC services on the core, with health and reflection."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -34,6 +35,9 @@ from serving.signatures import signature_map
 
 TRANSPORT = "grpc"
 _SIGNATURE_DEF = "signature_def"
+# Requests beside predictions that find room under any load.
+_OTHER_REQUESTS = 16
+_DRAIN_POLL_SECONDS = 0.05
 _SERVICES = (
     prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"],
     model_service_pb2.DESCRIPTOR.services_by_name["ModelService"],
@@ -61,6 +65,7 @@ class GrpcApi:
         core: Core,
         access: Access,
         timeout_seconds: float,
+        max_pending_requests: int,
         reload: Callable[[Any], Awaitable[None]],
         is_live: Callable[[], bool],
     ):
@@ -70,12 +75,15 @@ class GrpcApi:
           core: Answers.
           access: Says who may ask.
           timeout_seconds: How long a prediction may take whose client sets no deadline.
+          max_pending_requests: Predictions under way that the core takes.
           reload: Serves what a `ModelServerConfig` says.
           is_live: Whether the server takes new requests, as it does until it is told to stop.
         """
         self._core = core
         self._access = access
         self._timeout_seconds = timeout_seconds
+        self._max_open = max_pending_requests + _OTHER_REQUESTS
+        self._num_open = 0
         self._reload = reload
         self._is_live = is_live
         self.health = health.aio.HealthServicer()
@@ -101,8 +109,9 @@ class GrpcApi:
         _GRPC_LOGGER.addFilter(_is_news)
         for service in _SERVICES:
             handlers = {
-                # Bytes in and bytes out: gRPC would call what it can't parse our own failure.
-                method.name: grpc.unary_unary_rpc_method_handler(self._handler(method.name))
+                # Bytes in and bytes out: gRPC would call what it can't parse our own failure. As a
+                # stream, the same to clients, of which the one message is read when we ask for it.
+                method.name: grpc.stream_unary_rpc_method_handler(self._handler(method.name))
                 for method in service.methods
             }
             server.add_generic_rpc_handlers((
@@ -124,23 +133,57 @@ class GrpcApi:
         for name in ("", *(service.full_name for service in _SERVICES)):
             await self.health.set(name, status.SERVING if serving else status.NOT_SERVING)
 
-    def _handler(self, name: str) -> Callable[[bytes, Any], Awaitable[bytes]]:
+    async def stop(self, server: grpc.aio.Server, grace_seconds: float) -> None:
+        """Stops a server once the requests under way are answered, whoever watches its health.
+
+        Args:
+          server: The server.
+          grace_seconds: How long to wait for the answers.
+        """
+        stopped = asyncio.ensure_future(server.stop(grace_seconds))
+        while not stopped.done():
+            # Before the first look: what has just come is not counted yet.
+            await asyncio.sleep(_DRAIN_POLL_SECONDS)
+            if not self._num_open:
+                break
+        await server.stop(None)
+        await stopped
+
+    def _count(self, context: grpc.aio.ServicerContext) -> None:
+        """Counts a request as open until its answer is sent, if it may be.
+
+        Not by gRPC's own limit, which open streams, as of who watches the server's health, use up.
+
+        Raises:
+          OverloadedError: If too many are.
+        """
+        if self._num_open >= self._max_open:
+            raise self._core.overload()
+        self._num_open += 1
+        context.add_done_callback(self._uncount)
+
+    def _uncount(self, _: grpc.aio.ServicerContext) -> None:
+        self._num_open -= 1
+
+    def _handler(self, name: str) -> Callable[[Any, Any], Awaitable[bytes]]:
         request_type, answer = self._methods.get(name, (None, None))
 
-        async def handle(data: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        async def handle(_: Any, context: grpc.aio.ServicerContext) -> bytes:
             try:
                 if error := self._access.check_metadata(context.invocation_metadata() or ()):
                     raise error
+                self._count(context)
                 if not self._is_live():
                     raise UnavailableError("The server is stopping. Ask another one.")
                 if request_type is None or answer is None:
                     raise UnimplementedError(
                         f"{name} takes tf.Examples, which no signature here does. Use Predict."
                     )
+                data = await context.read()
                 request = request_type()
                 try:
                     request.ParseFromString(data)
-                except DecodeError as error:
+                except (DecodeError, TypeError) as error:  # The latter if nothing came.
                     raise InvalidRequestError(
                         f"Failed to parse {request_type.DESCRIPTOR.full_name}"
                     ) from error
@@ -274,15 +317,13 @@ def credentials(
     )
 
 
-def make_server(max_message_bytes: int, max_concurrent: int) -> grpc.aio.Server:
+def make_server(max_message_bytes: int) -> grpc.aio.Server:
     """Makes a gRPC server for the running event loop.
 
     Args:
       max_message_bytes: Largest request.
-      max_concurrent: Requests at a time; further ones are refused with RESOURCE_EXHAUSTED.
     """
     return grpc.aio.server(
-        maximum_concurrent_rpcs=max_concurrent,
         options=[
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_send_message_length", -1),

@@ -30,8 +30,6 @@ from serving.server_options import ServerOptions
 
 _BACKLOG = 1_024
 _COLLECTED_OBJECTS = 10_000
-# RPCs beside predictions that find room under any load; gRPC itself refuses the rest.
-_OTHER_RPCS = 16
 _LOGGER = logging.getLogger("t2rec")
 
 
@@ -128,12 +126,16 @@ class _Server:
         limits = HttpLimits(options.max_body_bytes, read_seconds=options.read_seconds)
         http = HttpServer(rest.answer, rest.refuse, write_error, limits)
         grpc = grpc_api.GrpcApi(
-            self._core, files.access, options.timeout_seconds, self._reload, lambda: self._live
+            self._core,
+            files.access,
+            options.timeout_seconds,
+            options.max_pending_requests,
+            self._reload,
+            lambda: self._live,
         )
-        grpc_server = grpc_api.make_server(
-            options.max_body_bytes, options.max_pending_requests + _OTHER_RPCS
-        )
+        grpc_server = grpc_api.make_server(options.max_body_bytes)
         grpc.add_to(grpc_server)
+        await grpc.report_health(serving=False)  # Until the models are loaded.
         grpc_port = self._bind_grpc(grpc_server)
         loop = asyncio.get_running_loop()
         await grpc_server.start()
@@ -145,7 +147,7 @@ class _Server:
         finally:
             http_listener.close()
             await asyncio.gather(
-                http.drain(options.grace_seconds), grpc_server.stop(options.grace_seconds)
+                http.drain(options.grace_seconds), grpc.stop(grpc_server, options.grace_seconds)
             )
 
     def _bind_grpc(self, server) -> int:

@@ -167,6 +167,8 @@ def test_what_is_no_message_is_refused(channel):
         "INVALID_ARGUMENT",
         "Failed to parse tensorflow.serving.PredictRequest",
     )
+    nothing = channel.stream_unary("/tensorflow.serving.PredictionService/Predict")
+    assert _refusal(nothing, iter(())) == _refusal(call, b"\xff\xff\xff")
 
 
 def test_methods_for_examples_are_not_there(stub):

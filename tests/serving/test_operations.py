@@ -1,10 +1,12 @@
 """Keys, TLS, logs, overload, shutdown: servers of a tiny model, each started for the purpose."""
 
 import concurrent.futures
+import contextlib
 import datetime
 import ipaddress
 import json
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -46,6 +48,12 @@ def _get(address, path, context=None):
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
+
+
+def _until_the_end(stream):
+    """The messages of a stream that the server ends by going away."""
+    with contextlib.suppress(grpc.RpcError):
+        yield from stream
 
 
 def _authority():
@@ -290,10 +298,44 @@ class TestLoad:
         assert "no such model" not in after
         assert after.count("\n") - before <= 2
 
+    def test_who_watches_the_health_takes_no_room(self, server):
+        with grpc.insecure_channel(server.grpc_address) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            watching = [health.Watch(health_pb2.HealthCheckRequest()) for _ in range(40)]
+            for watch in watching:
+                assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+            with connect(f"grpc://{server.grpc_address}", "tiny", retries=ONCE) as client:
+                assert client.predict("count", {"steps": [1]})
+
+    def test_requests_that_never_end_take_room_until_they_are_cancelled(self, server):
+        """So memory is bounded: what is sent of them is read, and never counted by the core."""
+        with grpc.insecure_channel(server.grpc_address) as channel:
+            predict = channel.stream_unary("/tensorflow.serving.PredictionService/Predict")
+            over = threading.Event()
+
+            def nothing():
+                over.wait(60)
+                yield from ()
+
+            calls = [predict.future(nothing(), timeout=60) for _ in range(30)]
+            end = time.monotonic() + 30
+            while sum(call.done() for call in calls) < 30 - 18:
+                assert time.monotonic() < end
+                time.sleep(0.05)
+            refused = [call.code().name for call in calls if call.done()]
+            assert refused == ["RESOURCE_EXHAUSTED"] * (30 - 18)  # The limit is 2 + 16.
+            for call in calls:
+                call.cancel()
+            over.set()
+        patient = Retries(attempts=30, first_seconds=0.2)
+        with connect(f"grpc://{server.grpc_address}", "tiny", retries=patient) as client:
+            assert client.predict("count", {"steps": [1]})
+
     def test_stop_answers_what_was_accepted(self, server):
         """The last test of the class: it ends the server."""
         health = health_pb2_grpc.HealthStub(grpc.insecure_channel(server.grpc_address))
         request = health_pb2.HealthCheckRequest()
+        watch = health.Watch(request)
         assert health.Check(request, timeout=30).status == health_pb2.HealthCheckResponse.SERVING
         with connect(server.rest_address, "tiny", retries=ONCE) as client:
             with concurrent.futures.ThreadPoolExecutor(2) as pool:
@@ -301,7 +343,12 @@ class TestLoad:
                 time.sleep(0.3)
                 stopped = pool.submit(server.stop)
                 assert slow.result()["rating"] == [300_000]
+                answered = time.monotonic()
                 assert stopped.result() == 0
+                # Of 15 seconds of grace: the watch, which is still open, is not waited for.
+                assert time.monotonic() - answered < 10.0
+            statuses = [answer.status for answer in _until_the_end(watch)]
+            assert statuses[-1] == health_pb2.HealthCheckResponse.NOT_SERVING
             with pytest.raises(UnavailableError, match="Start one with `t2rec serve"):
                 client.predict("count", {"steps": [1]})
         assert "Traceback" not in server.log()
