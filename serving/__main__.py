@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 
-from models.errors import InputError
+from models.errors import ConfigError, InputError
 from serving import server_options
 from serving.json_logs import log_as_json
 
@@ -18,7 +18,10 @@ def main() -> int:
         warnings.simplefilter("ignore")  # Of libraries, about their own future.
     parser = argparse.ArgumentParser(prog="python -m serving", description=__doc__)
     server_options.add_arguments(parser)
-    options = server_options.from_arguments(parser.parse_args())
+    try:
+        options = server_options.from_arguments(parser.parse_args())
+    except ConfigError as error:
+        parser.error(str(error))  # Exits with 2.
     if options.log_format == "json":
         log_as_json()
     else:

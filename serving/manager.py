@@ -50,7 +50,7 @@ class ModelManager:
 
         Args:
           batch_rows: Rows of the largest call that models will get.
-          poll_seconds: How often to look at the folders.
+          poll_seconds: How often to look at the folders; 0 for only when `apply` is called.
         """
         self._batch_rows = batch_rows
         self._poll_seconds = poll_seconds
@@ -117,8 +117,9 @@ class ModelManager:
                     )
 
     def follow(self) -> None:
-        """Begins to look at the folders."""
-        self._follower.start()
+        """Begins to look at the folders, if they are to be looked at again and again."""
+        if self._poll_seconds:
+            self._follower.start()
 
     def stop(self) -> None:
         """Stops following and drops all versions, each once its requests are done."""

@@ -5,6 +5,34 @@ import dataclasses
 from collections.abc import Sequence
 
 from models import machine
+from models.errors import ConfigError
+
+_MAX_PORT, _MAX_COUNT, _MAX_SECONDS = 65_535, 2**31 - 1, 10**6
+# By name, the least and the greatest that a number may be.
+_RANGES: dict[str, tuple[float, float]] = {
+    "model_config_poll_seconds": (0, _MAX_SECONDS),
+    "port": (0, _MAX_PORT),
+    "grpc_port": (-1, _MAX_PORT),
+    "poll_seconds": (0, _MAX_SECONDS),
+    "max_batch_rows": (1, _MAX_COUNT),
+    "num_workers": (0, 1_000),
+    "max_pending_requests": (1, _MAX_COUNT),
+    "max_pending_bytes": (1, 2**63 - 1),
+    "max_body_bytes": (1, _MAX_COUNT),
+    "timeout_seconds": (0.001, _MAX_SECONDS),
+    "read_seconds": (0.001, _MAX_SECONDS),
+    "grace_seconds": (0, _MAX_SECONDS),
+    "request_log_rate": (0, 1),
+}
+# By name, the option without which one would mean nothing.
+_NEEDED = {
+    "tls_key": "tls_certificate",
+    "tls_client_authority": "tls_certificate",
+    "request_log_rate": "request_log",
+    "model_config_poll_seconds": "model_config_file",
+}
+# What a models.config says itself.
+_NOT_WITH_FILE = ("models", "model_name", "request_log")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +47,7 @@ class ServerOptions:
       host: Address to listen on.
       port: Port of REST; 0 for any free one.
       grpc_port: Port of gRPC; 0 for any free one, -1 for none.
-      poll_seconds: How often to look for new versions.
+      poll_seconds: How often to look for new versions; 0 for never.
       max_batch_rows: The most rows of requests that are answered together; 1 for no batching.
       num_workers: Calls to models at the same time; 0 for half as many as there are cores.
       max_pending_requests: Requests under way beyond which further ones are refused.
@@ -64,20 +92,50 @@ class ServerOptions:
     log_format: str = "text"
     ready_file: str = ""
 
+    def __post_init__(self):
+        """Checks what is told.
+
+        Raises:
+          ConfigError: If a number is out of its range, or options don't go together.
+        """
+        for name, (least, greatest) in _RANGES.items():
+            value = getattr(self, name)
+            if not least <= value <= greatest:  # So that nan is none.
+                raise ConfigError(
+                    f"Expected {_option(name)} from {least} to {greatest}; got {value}. Correct it."
+                )
+        for name, needed in _NEEDED.items():
+            given = getattr(self, name) != getattr(ServerOptions, name)
+            if given and not getattr(self, needed):
+                raise ConfigError(
+                    f"Expected {_option(needed)} with {_option(name)}; got none. Give it, or leave "
+                    f"{_option(name)} out."
+                )
+        for name in _NOT_WITH_FILE:
+            if self.model_config_file and getattr(self, name):
+                raise ConfigError(
+                    f"Expected no {_option(name)} with --model-config-file; got "
+                    f"{getattr(self, name)!r}. Say it in the file."
+                )
+
     @property
     def workers(self) -> int:
         """Calls to models at the same time."""
         return self.num_workers or max(1, machine.num_cores() // 2)
 
 
+def _option(name: str) -> str:
+    return "--model" if name == "models" else f"--{name.replace('_', '-')}"
+
+
 _HELP = {
     "model_name": ("NAME", "name of the model, if there is one; its folder's by default"),
     "model_config_file": ("FILE", "TensorFlow Serving's models.config, instead of --model"),
-    "model_config_poll_seconds": ("S", "read it again every S seconds"),
+    "model_config_poll_seconds": ("S", "read it again every S seconds; never by default"),
     "host": ("HOST", "address to listen on"),
     "port": ("PORT", "of REST; 0 for any free one"),
     "grpc_port": ("PORT", "of gRPC; 0 for any free one, -1 for none"),
-    "poll_seconds": ("S", "look for new versions every S seconds"),
+    "poll_seconds": ("S", "look for new versions every S seconds; 0 for never"),
     "max_batch_rows": ("N", "most rows answered by one call; 1 for no batching"),
     "num_workers": ("N", "calls at the same time; half of the cores by default"),
     "max_pending_requests": ("N", "refuse requests while N are under way"),
@@ -116,7 +174,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         group = what if field.name == "model_config_file" else parser
         default = "" if field.default in {"", 0} else f" (default {field.default})"
         group.add_argument(
-            f"--{field.name.replace('_', '-')}",
+            _option(field.name),
             metavar=metavar,
             type=type(field.default),
             default=field.default,
@@ -130,6 +188,9 @@ def from_arguments(args: argparse.Namespace) -> ServerOptions:
 
     Args:
       args: What was parsed.
+
+    Raises:
+      ConfigError: If a number is out of its range, or options don't go together.
     """
     names = [field.name for field in dataclasses.fields(ServerOptions)]
     return ServerOptions(**{name: getattr(args, name) for name in names})

@@ -52,6 +52,16 @@ def test_new_version_replaces_the_old_one(manager, tiny, add_version):
         manager.lease(ModelRef("tiny", 1))
 
 
+def test_folders_are_looked_at_once_if_told_so(tiny, add_version):
+    with serving(ModelManager(batch_rows=8, poll_seconds=0.0)) as manager:
+        manager.apply(_config(tiny))
+        add_version(2)
+        time.sleep(0.3)
+        assert _answer(manager)[0] == 1
+        manager.apply(_config(tiny))
+        assert _answer(manager)[0] == 2
+
+
 def test_version_in_use_is_freed_after_its_last_request(manager, tiny, add_version):
     manager.apply(_config(tiny))
     with manager.lease(TINY) as version:
