@@ -61,14 +61,14 @@ class InputSpec:
         self._check_shape(array)
         if self.dtype == "string":
             return self._strings(array)
-        kinds = {"b": "b", "i": "iu", "f": "iuf"}
+        kinds = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}
         if array.dtype.kind not in kinds[self.numpy_dtype.kind]:
             raise InvalidRequestError(
                 f"Expects {self.name!r} to be {self.dtype} but {_describe(array)} is provided"
             )
         with np.errstate(over="ignore"):
             converted = array.astype(self.numpy_dtype)
-        if self.numpy_dtype.kind == "i":
+        if self.numpy_dtype.kind in "iu":
             limits = np.iinfo(self.numpy_dtype)
             lost = (array < limits.min) | (array > limits.max)
         else:

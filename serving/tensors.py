@@ -20,6 +20,10 @@ _FIELDS = {
     types_pb2.DT_INT16: ("int_val", "int16"),
     types_pb2.DT_INT8: ("int_val", "int8"),
     types_pb2.DT_UINT8: ("int_val", "uint8"),
+    types_pb2.DT_UINT16: ("int_val", "uint16"),
+    types_pb2.DT_UINT32: ("uint32_val", "uint32"),
+    types_pb2.DT_UINT64: ("uint64_val", "uint64"),
+    types_pb2.DT_HALF: ("half_val", "float16"),
     types_pb2.DT_INT64: ("int64_val", "int64"),
     types_pb2.DT_BOOL: ("bool_val", "bool"),
     types_pb2.DT_STRING: ("string_val", "object"),
@@ -61,7 +65,10 @@ def write_outputs(
         shape = proto.tensor_shape
         for size in array.shape:
             shape.dim.add().size = size
-        getattr(proto, field).extend(array.ravel().tolist())
+        flat = array.ravel()
+        if number == types_pb2.DT_HALF:  # Its field holds the bits.
+            flat = flat.view("uint16")
+        getattr(proto, field).extend(flat.tolist())
 
 
 def _read(name: str, proto: tensor_pb2.TensorProto) -> np.ndarray:
@@ -95,8 +102,8 @@ def _array(proto: tensor_pb2.TensorProto) -> np.ndarray:
     given = len(values)
     if given > count or (given < count and (not given or count - given > _MAX_REPEATED)):
         raise ValueError("Another number of values")
-    array = np.empty(count, dtype)
+    array = np.empty(count, "uint16" if dtype == "float16" else dtype)
     with np.errstate(over="ignore"):
         array[:given] = values
     array[given:] = array[given - 1 : given]
-    return array.reshape(shape)
+    return array.view(dtype).reshape(shape)

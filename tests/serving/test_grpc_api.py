@@ -17,11 +17,22 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving import grpc_api
+from serving import grpc_api, tensors
 from serving.client import LocalClient, Newcomer, connect
 from serving.errors import InvalidRequestError, NotFoundError, UnknownSignatureError
+from serving.server_process import ServerProcess
 
 TIMEOUT = 30
+TYPES = {
+    "float16": [0.5, -65504.0],
+    "float64": [0.1, 1e300],
+    "int8": [-128, 127],
+    "int16": [-32768, 32767],
+    "uint8": [0, 255],
+    "uint16": [0, 65535],
+    "uint32": [0, 2**32 - 1],
+    "uint64": [2**63, 2**64 - 1],
+}
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +170,50 @@ def test_tensors_that_are_none_are_refused(stub, change):
         "INVALID_ARGUMENT",
         "tensor parsing error: user_id",
     )
+
+
+@pytest.fixture(scope="module")
+def types_server(tmp_path_factory):
+    """A server of a model that returns what it gets, of each type that has a field of its own."""
+
+    def same(**inputs):
+        return {f"same_{name}": tf.identity(value) for name, value in inputs.items()}
+
+    module, folder = tf.Module(), tmp_path_factory.mktemp("types")
+    specs = {name: tf.TensorSpec([None], name, name) for name in TYPES}
+    module.same = tf.function(same, autograph=False)
+    concrete = module.same.get_concrete_function(**specs)
+    tf.saved_model.save(module, str(folder / "types" / "1"), signatures=concrete)
+    with ServerProcess([f"--model={folder / 'types'}"]) as server:
+        yield server
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_values_of_all_types_come_back(types_server, packed):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "types"
+    for name, values in TYPES.items():
+        proto = tf.make_tensor_proto(np.array(values, name))
+        if not packed:
+            tensors.write_outputs({name: np.array(values, name)}, request.inputs)
+            # As TensorFlow itself would read it.
+            np.testing.assert_array_equal(tf.make_ndarray(request.inputs[name]), values)
+        else:
+            request.inputs[name].CopyFrom(proto)
+            request.inputs[name].tensor_content = np.array(values, name).tobytes()
+    with grpc.insecure_channel(types_server.grpc_address) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        outputs = stub.Predict(request, timeout=TIMEOUT).outputs
+    for name, values in TYPES.items():
+        found = tf.make_ndarray(outputs[f"same_{name}"])
+        assert (found.dtype, found.tolist()) == (np.dtype(name), values)
+
+
+def test_both_protocols_know_all_types(types_server):
+    for address in (types_server.rest_address, f"grpc://{types_server.grpc_address}"):
+        with connect(address, "types") as client:
+            found = client.predict("serving_default", TYPES)
+        assert {name: np.ravel(found[f"same_{name}"]).tolist() for name in TYPES} == TYPES
 
 
 def test_what_is_no_message_is_refused(channel):
