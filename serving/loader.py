@@ -7,6 +7,7 @@ request faster than through an eager SavedModel, and its ScaNN index is freed wi
 import contextlib
 import importlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -23,6 +24,9 @@ _MODELS_IN_ROOT = "serving"
 _MODEL_IN_ROOT = os.path.join(_MODELS_IN_ROOT, "t2rec")
 _SAVED_MODEL = "saved_model.pb"
 _VARIABLES = os.path.join("variables", "variables")
+# What TensorFlow puts around the words of an error: names of its own, and an assertion's brackets.
+_NODE = re.compile(r"\{\{\w+ [^{}]*\}\}\s*")
+_ASSERTION = re.compile(r"assertion failed: \[(.*)\]$")
 # Of a graph that is imported while others serve, and the time that these get in between.
 _FUNCTIONS_AT_ONCE = 2
 _PAUSE_SECONDS = 0.001
@@ -135,17 +139,18 @@ class ServedModel:
 
     Attributes:
       path: Folder of the SavedModel.
-      name: Name of the model: that of the folder of its versions.
+      name: Name of the model.
       version: Number of the version; 0 if its folder is not named by a number.
       signatures: By name, what can be called.
       definitions: The same as TensorFlow's `SignatureDef`s.
     """
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, name: str = ""):
         """Loads a SavedModel; takes seconds.
 
         Args:
           path: Folder of a SavedModel.
+          name: Name of the model; that of the folder of its versions by default.
 
         Raises:
           InputError: If the SavedModel can't be read.
@@ -159,7 +164,7 @@ class ServedModel:
         parent, folder = os.path.split(os.path.abspath(path) if "://" not in path else path)
         numbered = folder.isdecimal()
         self.version = int(folder) if numbered else 0
-        self.name = os.path.basename(parent) if numbered else folder
+        self.name = name or (os.path.basename(parent) if numbered else folder)
         contents = read_saved_model(os.path.join(path, _SAVED_MODEL))
         self.signatures: Mapping[str, Signature] = contents.signatures
         self.definitions = contents.definitions
@@ -372,8 +377,9 @@ def _make_call(session: Any, signature: Signature) -> Callable:
 
 
 def _reason(error: Exception) -> str:
-    """Returns the line of TensorFlow's message that says why, without nodes and stacks."""
-    return str(error).split("\n\t [[")[0].strip().split("\n")[-1]
+    """Returns the words of TensorFlow's message that say why, without nodes and stacks."""
+    line = _NODE.sub("", str(error).split("\n\t [[")[0]).strip().split("\n")[-1]
+    return _ASSERTION.sub(lambda found: found[1].replace("] [", " "), line)
 
 
 def exists(path: str) -> bool:

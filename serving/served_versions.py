@@ -73,7 +73,7 @@ class ServedVersion:
         self.status = VersionStatus(self.number, LOADING)
         model = None
         try:
-            model = ServedModel(self.path)
+            model = ServedModel(self.path, self.name)
             calls = warm_up(model, batch_rows)
         # Whatever is wrong with it, the versions that work go on.
         except Exception as error:

@@ -188,9 +188,23 @@ class TestExactModel:
         with pytest.raises(InvalidRequestError, match=message):
             exact_model.call(signature, inputs)
 
+    def test_words_of_the_model_stand_alone(self, exact_model):
+        with pytest.raises(InvalidRequestError) as error:
+            exact_model.call("recommend", {"user_id": ["a"], "within_km": [-1.0]})
+        assert str(error.value) == "within_km must be 0 (anywhere) or a distance over it."
+
     def test_unknown_signature_is_refused(self, exact_model):
         with pytest.raises(UnknownSignatureError, match='signature key "nope" not found'):
             exact_model.call("nope", {})
+
+
+def test_all_parts_of_an_assertion_are_told(tiny):
+    with pytest.raises(InvalidRequestError) as error:
+        loader.load_model(str(tiny)).call("", {"x": [2e6]})
+    words = str(error.value)
+    assert words.startswith("x must be small. Condition x < y did not hold element-wise: ")
+    assert "2e+06" in words
+    assert not {*"{}[]"} & {*words}
 
 
 class _Scales(tf.Module):

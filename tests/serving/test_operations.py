@@ -5,6 +5,7 @@ import contextlib
 import datetime
 import ipaddress
 import json
+import re
 import ssl
 import threading
 import time
@@ -389,6 +390,16 @@ def test_configuration_is_followed_and_can_be_sent(tiny, add_version, tmp_path):
         stable = _get(server.rest_address, "/v1/models/one/labels/stable")
         assert json.loads(stable[1])["model_version_status"][0]["version"] == "1"
         assert _get(server.rest_address, "/v1/models/two")[0] == 404
+
+
+def test_metrics_of_requests_and_batches_have_the_name_that_is_served(tiny):
+    with ServerProcess([f"--model={tiny}", "--model-name=other"]) as server:
+        with connect(server.rest_address, "other") as client:
+            client.predict("serving_default", {"x": [1.0]})
+        _, metrics = _get(server.rest_address, "/metrics")
+    for name in ("t2rec_batch_rows", "t2rec_queue_seconds", "t2rec_request_seconds"):
+        assert re.search(rf'^{name}_count{{model="other",', metrics, re.MULTILINE)
+    assert "tiny" not in metrics
 
 
 def test_models_that_can_not_answer_are_metrics(tiny, add_version, tmp_path):
