@@ -10,7 +10,7 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import uvloop
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
@@ -42,6 +42,7 @@ def serve(options: ServerOptions) -> None:
     Raises:
       InputError: If there is no model, a port is taken, or a file can't be read.
     """
+    _remove(options.ready_file)  # Of a server that was killed.
     config = _read_config(options)
     files = _read_files(options)
     # What was imported never goes away, and need not be looked at again and again.
@@ -108,10 +109,10 @@ class _Server:
                 if not await self._load(config, stopping):
                     return
                 await grpc.report_health(self._core.manager.is_ready())
-                self._say_ready(rest_port, grpc_port)
-                watcher = asyncio.create_task(self._watch(grpc, config))
-                await stopping.wait()
-                watcher.cancel()
+                with self._saying_ready(rest_port, grpc_port):
+                    watcher = asyncio.create_task(self._watch(grpc, config))
+                    await stopping.wait()
+                    watcher.cancel()
                 _LOGGER.info("Stopping: answering what was accepted")
                 self._live = False
                 await grpc.report_health(serving=False)
@@ -183,7 +184,9 @@ class _Server:
             _LOGGER.warning("%s", error)
         return not stopping.is_set()
 
-    def _say_ready(self, rest_port: int, grpc_port: int) -> None:
+    @contextlib.contextmanager
+    def _saying_ready(self, rest_port: int, grpc_port: int) -> Iterator[None]:
+        """Logs that requests are answered, and has the file that says so while they are."""
         scheme = "https" if self._files.tls else "http"
         host = self._options.host
         _LOGGER.info(
@@ -198,6 +201,10 @@ class _Server:
             with open(f"{path}.incoming", "w", encoding="utf-8") as file:
                 json.dump({"rest_port": rest_port, "grpc_port": grpc_port}, file)
             os.replace(f"{path}.incoming", path)
+        try:
+            yield
+        finally:
+            _remove(path)
 
     async def _reload(self, config: ModelServerConfig) -> None:
         await asyncio.to_thread(self._core.manager.apply, config)
@@ -254,6 +261,11 @@ def _read_files(options: ServerOptions) -> _Files:
             "Expected readable files for --api-keys, --tls-certificate, --tls-key and "
             f"--tls-client-authority; got: {error}. Correct them."
         ) from error
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(path)
 
 
 def _read(path: str) -> bytes:

@@ -64,7 +64,7 @@ class ServerOptions:
       request_log: Prefix of the files that get a sample of the requests; "" for none.
       request_log_rate: Share of the requests that they get, from 0 to 1.
       log_format: `text` or `json`.
-      ready_file: File that gets the ports as JSON once requests are answered; "" for none.
+      ready_file: File that has the ports as JSON while requests are answered; "" for none.
     """
 
     models: Sequence[str] = ()
@@ -151,7 +151,7 @@ _HELP = {
     "request_log": ("PREFIX", "write a sample of requests to PREFIX-MODEL-….tfrecord"),
     "request_log_rate": ("R", "share of the requests in the sample"),
     "log_format": ("text|json", "format of the log"),
-    "ready_file": ("FILE", "gets the ports as JSON once requests are answered"),
+    "ready_file": ("FILE", "has the ports as JSON while requests are answered"),
 }
 
 

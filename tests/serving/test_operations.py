@@ -448,6 +448,31 @@ def test_configuration_is_followed_after_one_that_fails(tiny, tmp_path):
         assert "Traceback" not in server.log()
 
 
+def test_ready_file_is_there_while_requests_are_answered(tiny, tmp_path):
+    ready = tmp_path / "ready.json"
+    ready.write_text("of a server that was killed")
+    # The later option counts: the process's own file never comes.
+    server = ServerProcess([f"--model={tiny}", f"--ready-file={ready}"])
+    server.start()
+    try:
+        end, told = time.monotonic() + 60, ""
+        while "rest_port" not in told:
+            assert time.monotonic() < end, server.log()
+            time.sleep(0.02)
+            with contextlib.suppress(FileNotFoundError):
+                told = ready.read_text()
+        address = f"127.0.0.1:{json.loads(told)['rest_port']}"
+        assert _get(address, "/readyz") == (200, "ready")
+        assert server.stop() == 0
+        assert not ready.exists()
+    finally:
+        server.__exit__()
+    ready.write_text("of a server that was killed")
+    with pytest.raises(InputError):
+        serve(ServerOptions(models=[str(tmp_path / "missing")], port=0, ready_file=str(ready)))
+    assert not ready.exists()
+
+
 def test_wrong_files_are_input_errors(tiny, tmp_path):
     (tmp_path / "empty").touch()
     options = ServerOptions(models=[str(tiny)], api_keys=str(tmp_path / "empty"))
