@@ -5,8 +5,11 @@ import contextlib
 import datetime
 import ipaddress
 import json
+import pathlib
 import re
 import ssl
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -14,6 +17,7 @@ import urllib.request
 
 import grpc
 import pytest
+import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -27,6 +31,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+import serving
 from models.errors import InputError
 from serving.client import connect
 from serving.errors import OverloadedError, UnauthenticatedError, UnavailableError
@@ -191,6 +196,20 @@ class TestGuardedServer:
             assert error.value.code() == grpc.StatusCode.UNAUTHENTICATED
             assert self._predict(channel, metadata=(("authorization", "Bearer secret"),)) == [4.0]
             assert self._predict(channel, metadata=(("x-api-key", "other"),)) == [4.0]
+
+    def test_probe_that_the_docs_tell_passes(self, server, folder):
+        text = (pathlib.Path(serving.__file__).parent / "deploy" / "README.md").read_text()
+        blocks = [yaml.safe_load(b) for b in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+        (command,) = [block["exec"]["command"] for block in blocks if "exec" in block]
+        assert command[:2] == ["python", "-c"]
+
+        def probe(address):
+            program = command[2].replace("127.0.0.1:8501", address)
+            program = program.replace("/tls/", f"{folder}/")
+            return subprocess.run([sys.executable, "-c", program], check=False, timeout=60)
+
+        assert probe(server.rest_address).returncode == 0
+        assert probe("127.0.0.1:1").returncode != 0
 
     def test_requests_are_logged_and_the_log_is_json(self, server, folder):
         import tensorflow as tf
