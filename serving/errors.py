@@ -108,7 +108,7 @@ _ERRORS = (
 )
 # Where several share a code or a status, what a client finds most often.
 _BY_CODE = {error.code: error for error in _ERRORS}
-_BY_STATUS = {error.http_status: error for error in reversed(_ERRORS)} | {503: OverloadedError}
+_BY_STATUS = {error.http_status: error for error in reversed(_ERRORS)}
 
 
 def error_of_code(code: str) -> type[ServingError]:

@@ -46,9 +46,8 @@ def find_version(path: str) -> str:
     if exists(os.path.join(path, _SAVED_MODEL)):
         return path
     for folder in (path, os.path.join(path, _MODEL_IN_ROOT)):
-        versions = _versions(folder)
-        if versions:
-            return os.path.join(folder, versions[0])
+        if versions := list_versions(folder):
+            return next(iter(versions.values()))
     raise _no_model(path)
 
 
@@ -66,11 +65,11 @@ def find_models(path: str) -> list[str]:
       InputError: If there is no complete SavedModel.
     """
     path = _normal(path)
-    if is_saved_model(path) or _versions(path):
+    if list_versions(path):
         return [path]
     folder = os.path.join(path, _MODELS_IN_ROOT)
     models = [os.path.join(folder, name) for name in sorted(list_names(folder))]
-    found = [model for model in models if _versions(model)]
+    found = [model for model in models if list_versions(model)]
     if not found:
         raise _no_model(path)
     return found
@@ -86,10 +85,21 @@ def is_saved_model(path: str) -> bool:
     return all(exists(os.path.join(path, file)) for file in files)
 
 
-def _versions(folder: str) -> list[str]:
-    """Lists the complete versions of a model, the newest first."""
-    numbers = sorted(filter(str.isdecimal, list_names(folder)), key=int, reverse=True)
-    return [number for number in numbers if is_saved_model(os.path.join(folder, number))]
+def list_versions(path: str) -> dict[int, str]:
+    """Lists the complete versions of a model.
+
+    Args:
+      path: Folder with a folder for each version, named by its number, or a SavedModel that is the
+        only version, 0.
+
+    Returns:
+      Folders by number, the newest first.
+    """
+    if is_saved_model(path):
+        return {0: path}
+    numbers = {int(name): name for name in list_names(path) if name.isdecimal()}
+    folders = {number: os.path.join(path, numbers[number]) for number in sorted(numbers)[::-1]}
+    return {number: folder for number, folder in folders.items() if is_saved_model(folder)}
 
 
 def _normal(path: str) -> str:

@@ -102,9 +102,8 @@ def _config_of_folder(path: str) -> ModelConfig:
     """Serves the newest version of a model's folder, or the one version that a path is."""
     path = path if "://" in path else os.path.abspath(path)
     parent, folder = os.path.split(path)
-    if not loader.is_saved_model(path):
-        return ModelConfig(name=folder, base_path=path, model_platform=_PLATFORM)
-    if not folder.isdecimal():  # Its one version is then called 0.
+    # A SavedModel whose folder is not named by a number is the one version 0 of its own model.
+    if not loader.is_saved_model(path) or not folder.isdecimal():
         return ModelConfig(name=folder, base_path=path, model_platform=_PLATFORM)
     model = ModelConfig(name=os.path.basename(parent), base_path=parent, model_platform=_PLATFORM)
     model.model_version_policy.specific.versions.append(int(folder))

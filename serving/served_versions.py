@@ -117,7 +117,6 @@ class ServedVersion:
 
     def drop(self) -> None:
         """Frees the version once the requests that lease it are done; nobody may lease it now."""
-        self.status = VersionStatus(self.number, UNLOADING)
         with self._idle:
             self._idle.wait_for(lambda: not self._leases)
         self.model.close()

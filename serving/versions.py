@@ -1,4 +1,4 @@
-"""Which versions of a model its folder has, and which of them a policy wants."""
+"""Which versions of a model a policy wants, and whether they have changed."""
 
 import os
 from collections.abc import Collection, Mapping
@@ -10,30 +10,6 @@ from tensorflow_serving.config.file_system_storage_path_source_pb2 import (
 from serving import loader
 
 
-def list_versions(base_path: str) -> dict[int, str]:
-    """Lists the complete versions of a model.
-
-    Args:
-      base_path: Folder with a folder for each version, named by its number, or a SavedModel that
-        is the only version, 0.
-
-    Returns:
-      Folders by number, the newest first.
-    """
-    if loader.is_saved_model(base_path):
-        return {0: base_path}
-    folders = {
-        int(name): os.path.join(base_path, name)
-        for name in loader.list_names(base_path)
-        if name.isdecimal()
-    }
-    return {
-        number: folders[number]
-        for number in sorted(folders, reverse=True)
-        if loader.is_saved_model(folders[number])
-    }
-
-
 def choose_versions(
     there: Mapping[int, str],
     policy: FileSystemStoragePathSourceConfig.ServableVersionPolicy,
@@ -42,7 +18,7 @@ def choose_versions(
     """Chooses what is to be served.
 
     Args:
-      there: What `list_versions` found.
+      there: What `serving.loader.list_versions` found.
       policy: The latest `num_versions` (1 by default), all, or specific ones.
       broken: Versions that can't be loaded: the latest ones are those that can.
 
