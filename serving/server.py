@@ -226,7 +226,7 @@ class _Server:
                 _LOGGER.exception("Following the configuration failed; trying again")
 
     async def _follow_file(self, path: str, config: ModelServerConfig) -> ModelServerConfig:
-        """Serves what a file says if it is no longer a configuration; returns what it says."""
+        """Serves what a file says, if that is no longer `config`; returns what it says."""
         try:
             wanted = model_config.read_config(path)
         except InputError as error:
