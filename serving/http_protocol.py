@@ -58,6 +58,14 @@ class Response(typing.NamedTuple):
     headers: bytes = b""
 
 
+class _Queued(typing.NamedTuple):
+    """What is to be answered next: a request, or why there is none."""
+
+    request: Request | ServingError
+    keep_alive: bool
+    head_only: bool
+
+
 @dataclasses.dataclass(frozen=True)
 class HttpLimits:
     """How much and how long clients may send.
@@ -130,8 +138,7 @@ class HttpConnection(asyncio.Protocol):
         self._server = server
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
-        self._requests: collections.deque[tuple[Request | ServingError, bool]]
-        self._requests = collections.deque()
+        self._requests: collections.deque[_Queued] = collections.deque()
         self._task: asyncio.Task | None = None
         self._timer: asyncio.TimerHandle | None = None
         # By the loop's clock, when the timer's work is due; None for never.
@@ -145,6 +152,7 @@ class HttpConnection(asyncio.Protocol):
     def _reset(self) -> None:
         """Makes ready for the head of a request."""
         self._url = b""
+        self._method = ""
         self._headers: dict[bytes, bytes] = {}
         self._in_head = True
         self._head_bytes = 0
@@ -172,9 +180,13 @@ class HttpConnection(asyncio.Protocol):
         if self._in_head:
             self._head_bytes += len(data)
         try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._fail(InvalidRequestError("Malformed request"))
+            while data:
+                data = self._parse(data)
+        except httptools.HttpParserError as error:
+            # What a method that the parser calls had against the request, or the parser itself.
+            reason = error.__context__
+            malformed = InvalidRequestError("Malformed request")
+            self._fail(reason if isinstance(reason, ServingError) else malformed)
             return
         if self._in_head and self._head_bytes > _MAX_HEAD_BYTES:
             self._fail(InvalidRequestError(f"Headers of more than {_MAX_HEAD_BYTES} bytes"))
@@ -224,6 +236,10 @@ class HttpConnection(asyncio.Protocol):
         """Decides whether to read the body."""
         self._in_head = False
         headers = self._headers
+        if self._parser.should_upgrade():
+            if not headers.pop(b"upgrade", None):  # Then its method is CONNECT.
+                raise InvalidRequestError("Malformed request")
+            return
         method = self._parser.get_method().decode("latin-1")
         try:
             path = httptools.parse_url(self._url).path.decode("latin-1")
@@ -264,6 +280,8 @@ class HttpConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Queues the request."""
+        if self._parser.should_upgrade():
+            return
         keep_alive = self._parser.should_keep_alive()
         if self._inflater and not self._inflater.eof and not self._problem:
             self._problem = InvalidRequestError("Unable to decompress the body: it ends too early")
@@ -271,7 +289,7 @@ class HttpConnection(asyncio.Protocol):
             self._method, self._path, self._headers, b"".join(self._body)
         )
         self._body = []
-        self._requests.append((request, keep_alive))
+        self._requests.append(_Queued(request, keep_alive, self._method == "HEAD"))
         if len(self._requests) > _MAX_PIPELINED:
             self._transport.pause_reading()
         self._expect_nothing()
@@ -288,24 +306,41 @@ class HttpConnection(asyncio.Protocol):
         """Ends the connection at once."""
         self._transport.abort()
 
+    def _parse(self, data: bytes) -> bytes:
+        """Parses what came; returns what is to be parsed next.
+
+        A client may wish for another protocol, as Java's does for HTTP/2, and has to do with
+        HTTP/1.1 if the wish is passed over (RFC 9110, section 7.8). The parser takes all behind
+        such a head for the other protocol, so the same head is read again without the wish.
+        """
+        try:
+            self._parser.feed_data(data)
+            return b""
+        except httptools.HttpParserUpgrade as upgrade:
+            parser, self._parser = self._parser, httptools.HttpRequestParser(self)
+            version = parser.get_http_version().encode()
+            lines = [b"%s %s HTTP/%s" % (parser.get_method(), self._url, version)]
+            lines += [b"%s: %s" % header for header in self._headers.items()]
+            return b"\r\n".join([*lines, b"", data[upgrade.args[0] :]])
+
     def _next(self) -> None:
         """Answers what waits, as far as it can be sent; what isn't known at once, by a task."""
         while self._requests and not self._task and self._writable:
-            request, keep_alive = self._requests.popleft()
+            request, keep_alive, head_only = self._requests.popleft()
             if isinstance(request, ServingError):
-                self._respond(self._server.write_error(request), keep_alive)
+                self._respond(self._server.write_error(request), keep_alive, head_only)
             else:
-                self._task = self._loop.create_task(self._answer(request, keep_alive))
+                self._task = self._loop.create_task(self._answer(request, keep_alive, head_only))
 
-    async def _answer(self, request: Request, keep_alive: bool) -> None:
+    async def _answer(self, request: Request, keep_alive: bool, head_only: bool) -> None:
         try:
             response = await self._server.answer(request)
         finally:
             self._task = None
-        self._respond(response, keep_alive, request.method == "HEAD")
+        self._respond(response, keep_alive, head_only)
         self._next()
 
-    def _respond(self, response: Response, keep_alive: bool, head_only: bool = False) -> None:
+    def _respond(self, response: Response, keep_alive: bool, head_only: bool) -> None:
         if self._transport.is_closing():
             return
         last = not keep_alive or self._server.draining or (self._ended and not self._requests)
@@ -335,12 +370,10 @@ class HttpConnection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _fail(self, error: ServingError) -> None:
-        """Answers what can't be parsed, and ends the connection."""
+        """Answers what can't be parsed after all that came before it, and ends the connection."""
         self._failed = True
-        if self._task or self._transport.is_closing():
-            self._transport.close()
-        else:
-            self._respond(self._server.write_error(error), keep_alive=False)
+        self._requests.append(_Queued(error, keep_alive=False, head_only=self._method == "HEAD"))
+        self._next()
 
     def _expect_within(self, seconds: float) -> None:
         """Ends the connection if nothing happens within a time.

@@ -1,0 +1,172 @@
+"""The HTTP server alone, on a real socket: what it asks for answers, in which order, and when."""
+
+import asyncio
+import socket
+import threading
+import time
+
+import pytest
+import uvloop
+
+from serving.errors import ServingError, UnauthenticatedError
+from serving.http_protocol import HttpLimits, HttpServer, Response
+from serving.rest_api import write_error
+
+SECONDS = 30.0
+
+
+class _Server:
+    """Answers with what it read; `/held` once it is released, `/large` at length.
+
+    Paths under `/closed` are refused.
+    """
+
+    def __init__(self, **limits):
+        self.started = threading.Event()
+        self.cancelled = threading.Event()
+        self._limits = HttpLimits(**limits)
+        self._opened = []
+
+    def __enter__(self):
+        ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: uvloop.run(self._run(ready)))
+        self._thread.start()
+        ready.wait()
+        return self
+
+    def __exit__(self, *_):
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+        for connection in self._opened:
+            connection.close()
+
+    def connect(self, **options):
+        connection = socket.create_connection(self._address, timeout=SECONDS)
+        for name, value in options.items():
+            connection.setsockopt(socket.SOL_SOCKET, getattr(socket, name), value)
+        self._opened.append(connection)
+        return connection
+
+    def release(self):
+        self._loop.call_soon_threadsafe(self._released.set)
+
+    @property
+    def num_connections(self):
+        return len(self._http.connections)
+
+    async def _run(self, ready):
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._released = asyncio.Event()
+        self._http = HttpServer(self._answer, self._refuse, write_error, self._limits)
+        listener = await self._loop.create_server(self._http.connect, "127.0.0.1", 0)
+        self._address = listener.sockets[0].getsockname()
+        ready.set()
+        await self._stop.wait()
+        listener.close()
+        await self._http.drain(0.0)
+
+    async def _answer(self, request) -> Response:
+        if request.path == "/large":
+            return Response(200, b"x" * (4 << 20))
+        if request.path == "/held":
+            self.started.set()
+            try:
+                await self._released.wait()
+            except asyncio.CancelledError:
+                self.cancelled.set()
+                raise
+        names = ",".join(name.decode() for name in sorted(request.headers))
+        told = f"{request.method} {request.path} {len(request.body)} {names}"
+        return Response(200, told.encode())
+
+    def _refuse(self, method, path, headers) -> ServingError | None:
+        return UnauthenticatedError("Expected a key") if path.startswith("/closed") else None
+
+
+@pytest.fixture
+def server():
+    with _Server(max_body_bytes=100_000) as server:
+        yield server
+
+
+def _responses(connection, *methods):
+    """Reads answers, each to a request of the given method; also returns the stream of the rest."""
+    stream = connection.makefile("rb")
+    found = []
+    for method in methods:
+        status = int(stream.readline().split()[1])
+        headers = {}
+        while (line := stream.readline().decode().strip()) != "":
+            name, _, value = line.partition(": ")
+            headers[name] = value
+        length = 0 if method == "HEAD" else int(headers["content-length"])
+        found.append((status, stream.read(length).decode(), headers.get("connection", "")))
+    return found, stream
+
+
+def _post(path, body, *lines):
+    head = [b"POST %s HTTP/1.1" % path, *lines, b"Content-Length: %d" % len(body), b"", body]
+    return b"\r\n".join(head)
+
+
+def _wait_until(condition):
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+UPGRADE = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAEAAEAA")
+
+
+@pytest.mark.parametrize("cut", [None, 40, -30, -60])
+def test_who_wishes_for_another_protocol_is_answered_in_this_one(server, cut):
+    connection = server.connect()
+    sent = _post(b"/a", b"12345", *UPGRADE) * 2 + b"GET /b HTTP/1.1\r\n\r\n"
+    connection.sendall(sent[:cut])
+    if cut:
+        time.sleep(0.05)
+        connection.sendall(sent[cut:])
+    found, _ = _responses(connection, "POST", "POST", "GET")
+    names = "connection,content-length,http2-settings"
+    assert found == [
+        (200, f"POST /a 5 {names}", ""),
+        (200, f"POST /a 5 {names}", ""),
+        (200, "GET /b 0 ", ""),
+    ]
+
+
+def test_many_wishes_at_once_are_no_trouble(server):
+    connection = server.connect()
+    head = b"GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
+    threading.Thread(target=connection.sendall, args=(head * 5_000,)).start()
+    found, _ = _responses(connection, *["GET"] * 5_000)
+    assert {status for status, *_ in found} == {200}
+
+
+def test_tunnels_are_refused(server):
+    connection = server.connect()
+    connection.sendall(b"CONNECT example.org:443 HTTP/1.1\r\n\r\n\x16\x03\x01")
+    found, stream = _responses(connection, "CONNECT")
+    assert [(status, closing) for status, _, closing in found] == [(400, "close")]
+    assert stream.read() == b""
+
+
+def test_garbage_does_not_take_the_answers_before_it(server):
+    connection = server.connect()
+    connection.sendall(b"GET /a HTTP/1.1\r\n\r\nGET /held HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n")
+    server.started.wait()
+    connection.sendall(b"GARBAGE\r\n\r\n" * 3)
+    time.sleep(0.05)
+    server.release()
+    found, stream = _responses(connection, *["GET"] * 4)
+    assert [status for status, *_ in found] == [200, 200, 200, 400]
+    assert [closing for *_, closing in found] == ["", "", "", "close"]
+    assert stream.read() == b""
+
+
+def test_refused_head_has_no_body(server):
+    connection = server.connect()
+    connection.sendall(b"HEAD /closed HTTP/1.1\r\n\r\nGET /a HTTP/1.1\r\n\r\n")
+    found, _ = _responses(connection, "HEAD", "GET")
+    assert found == [(401, "", ""), (200, "GET /a 0 ", "")]
