@@ -56,9 +56,9 @@ class Core:
           batcher: Calls them.
           metrics: Counts.
           request_log: Keeps a sample of the requests.
-          max_pending_requests: Requests that are read, wait and run at a time, at most; further
-            ones are refused.
-          max_pending_bytes: The same of their bytes.
+          max_pending_requests: Requests that have been read and have no answer yet, at most;
+            further ones are refused. What a connection sends meanwhile has limits of its own.
+          max_pending_bytes: Bytes of such requests, beyond which further ones are refused.
         """
         self.manager = manager
         self.metrics = metrics

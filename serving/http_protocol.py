@@ -19,7 +19,11 @@ import httptools
 from serving.errors import InvalidRequestError, RequestTooLargeError, ServingError
 
 _MAX_HEAD_BYTES = 16 << 10
+# A client that sends further requests before it has its answers is not read beyond either.
 _MAX_PIPELINED = 16
+_MAX_PIPELINED_BYTES = 64 << 10
+# From this size on, decompressing takes long enough for others to notice.
+_LARGE_BODY = 64 << 10
 # How long what a client still sends is read and thrown away after an answer that ends the
 # connection: closed with unread data, a connection is reset, and the answer may be lost with it.
 _LINGER_SECONDS = 1.0
@@ -56,14 +60,6 @@ class Response(typing.NamedTuple):
     body: bytes
     content_type: bytes = b"application/json"
     headers: bytes = b""
-
-
-class _Queued(typing.NamedTuple):
-    """What is to be answered next: a request, or why there is none."""
-
-    request: Request | ServingError
-    keep_alive: bool
-    head_only: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,13 +134,16 @@ class HttpConnection(asyncio.Protocol):
         self._server = server
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
-        self._requests: collections.deque[_Queued] = collections.deque()
+        # Each with whether the connection goes on after it, and whether only its head is wanted.
+        self._requests: collections.deque[tuple[Request | ServingError, bool, bool]]
+        self._requests = collections.deque()
         self._task: asyncio.Task | None = None
         self._timer: asyncio.TimerHandle | None = None
         # By the loop's clock, when the timer's work is due; None for never.
         self._deadline: float | None = None
         self._transport: asyncio.Transport
         self._writable = True
+        self._paused = False
         self._ended = False
         self._failed = False
         self._reset()
@@ -154,11 +153,9 @@ class HttpConnection(asyncio.Protocol):
         self._url = b""
         self._method = ""
         self._headers: dict[bytes, bytes] = {}
-        self._in_head = True
-        self._head_bytes = 0
-        self._body: list[bytes] = []
-        self._body_bytes = 0
-        self._inflater: zlib._Decompress | None = None
+        # Read since the request began or a part of its body came: the parser may hold it.
+        self._silent_bytes = 0
+        self._body = bytearray()
         self._problem: ServingError | None = None
 
     # What asyncio calls.
@@ -177,8 +174,7 @@ class HttpConnection(asyncio.Protocol):
         """Parses what came."""
         if self._failed:
             return
-        if self._in_head:
-            self._head_bytes += len(data)
+        self._silent_bytes += len(data)
         try:
             while data:
                 data = self._parse(data)
@@ -188,8 +184,8 @@ class HttpConnection(asyncio.Protocol):
             malformed = InvalidRequestError("Malformed request")
             self._fail(reason if isinstance(reason, ServingError) else malformed)
             return
-        if self._in_head and self._head_bytes > _MAX_HEAD_BYTES:
-            self._fail(InvalidRequestError(f"Headers of more than {_MAX_HEAD_BYTES} bytes"))
+        if self._silent_bytes > _MAX_HEAD_BYTES:
+            self._fail(_large_head())
 
     def eof_received(self) -> bool:
         """Ends the connection once everything is answered: its client sends no more."""
@@ -229,13 +225,14 @@ class HttpConnection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Takes a header."""
+        """Takes a header, or what follows a body in chunks."""
         self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         """Decides whether to read the body."""
-        self._in_head = False
         headers = self._headers
+        if len(b"".join([self._url, *headers, *headers.values()])) > _MAX_HEAD_BYTES:
+            raise _large_head()
         if self._parser.should_upgrade():
             if not headers.pop(b"upgrade", None):  # Then its method is CONNECT.
                 raise InvalidRequestError("Malformed request")
@@ -246,11 +243,10 @@ class HttpConnection(asyncio.Protocol):
         except (httptools.HttpParserInvalidURLError, AttributeError):
             self._problem = self._problem or InvalidRequestError("Malformed request")
             path = ""
-        self._method, self._path = method, path
-        encoding = headers.get(b"content-encoding", b"identity").strip().lower()
-        if encoding in {b"gzip", b"deflate"}:
-            self._inflater = zlib.decompressobj(wbits=47)  # Either of them.
-        elif encoding != b"identity":
+        # What follows a body in chunks is not among the request's headers.
+        self._method, self._path, self._sent_headers, self._headers = method, path, headers, {}
+        encoding = _content_encoding(headers)
+        if encoding not in {b"identity", b"gzip", b"deflate"}:
             self._problem = InvalidRequestError(
                 f"Expected the Content-Encoding gzip or deflate; got {encoding.decode('latin-1')}"
             )
@@ -260,40 +256,29 @@ class HttpConnection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """Takes a part of the body; what is too large is still read, but not kept."""
+        self._silent_bytes = 0
         if self._problem:
             return
-        limit = self._server.limits.max_body_bytes
-        if self._inflater:
-            try:
-                data = self._inflater.decompress(data, limit + 1 - self._body_bytes)
-            except zlib.error as error:
-                self._problem = InvalidRequestError(f"Unable to decompress the body: {error}")
-                return
-        self._body_bytes += len(data)
-        if self._body_bytes > limit:
+        self._body += data
+        if len(self._body) > self._server.limits.max_body_bytes:
             self._body.clear()
-            self._problem = RequestTooLargeError(
-                f"Expected a request of at most {limit} bytes; got more. Split it."
-            )
-            return
-        self._body.append(data)
+            self._problem = _too_large(self._server.limits.max_body_bytes)
 
     def on_message_complete(self) -> None:
         """Queues the request."""
         if self._parser.should_upgrade():
             return
         keep_alive = self._parser.should_keep_alive()
-        if self._inflater and not self._inflater.eof and not self._problem:
-            self._problem = InvalidRequestError("Unable to decompress the body: it ends too early")
         request: Request | ServingError = self._problem or Request(
-            self._method, self._path, self._headers, b"".join(self._body)
+            self._method, self._path, self._sent_headers, bytes(self._body)
         )
-        self._body = []
-        self._requests.append(_Queued(request, keep_alive, self._method == "HEAD"))
-        if len(self._requests) > _MAX_PIPELINED:
-            self._transport.pause_reading()
+        self._body.clear()
+        self._requests.append((request, keep_alive, self._method == "HEAD"))
         self._expect_nothing()
         self._next()
+        if self._requests and self._is_full():
+            self._paused = True
+            self._transport.pause_reading()
 
     # What this class calls.
 
@@ -334,7 +319,11 @@ class HttpConnection(asyncio.Protocol):
 
     async def _answer(self, request: Request, keep_alive: bool, head_only: bool) -> None:
         try:
+            if b"content-encoding" in request.headers:
+                request = await _decompressed(request, self._server.limits.max_body_bytes)
             response = await self._server.answer(request)
+        except ServingError as error:
+            response = self._server.write_error(error)
         finally:
             self._task = None
         self._respond(response, keep_alive, head_only)
@@ -366,13 +355,21 @@ class HttpConnection(asyncio.Protocol):
             return
         if self._writable:
             self._expect_within(self._server.limits.idle_seconds)
-        if len(self._requests) <= _MAX_PIPELINED:
+        if self._paused and not self._is_full():
+            self._paused = False
             self._transport.resume_reading()
+
+    def _is_full(self) -> bool:
+        """Whether so much waits that no more is read."""
+        if len(self._requests) > _MAX_PIPELINED:
+            return True
+        bodies = [request.body for request, *_ in self._requests if isinstance(request, Request)]
+        return sum(map(len, bodies)) > _MAX_PIPELINED_BYTES
 
     def _fail(self, error: ServingError) -> None:
         """Answers what can't be parsed after all that came before it, and ends the connection."""
         self._failed = True
-        self._requests.append(_Queued(error, keep_alive=False, head_only=self._method == "HEAD"))
+        self._requests.append((error, False, self._method == "HEAD"))
         self._next()
 
     def _expect_within(self, seconds: float) -> None:
@@ -399,6 +396,48 @@ class HttpConnection(asyncio.Protocol):
 
     def _expect_nothing(self) -> None:
         self._deadline = None
+
+
+async def _decompressed(request: Request, limit: int) -> Request:
+    """Decompresses the body of a request, in another thread if that may take long.
+
+    Raises:
+      InvalidRequestError: If it can't be.
+      RequestTooLargeError: If it then has more bytes than the limit.
+    """
+    body = request.body
+    if _content_encoding(request.headers) == b"identity":
+        return request
+    if len(body) > _LARGE_BODY:
+        return request._replace(body=await asyncio.to_thread(_decompress, body, limit))
+    return request._replace(body=_decompress(body, limit))
+
+
+def _decompress(body: bytes, limit: int) -> bytes:
+    inflater = zlib.decompressobj(wbits=47)  # Of gzip or zlib.
+    try:
+        content = inflater.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise InvalidRequestError(f"Unable to decompress the body: {error}") from error
+    if len(content) > limit:
+        raise _too_large(limit)
+    if not inflater.eof:
+        raise InvalidRequestError("Unable to decompress the body: it ends too early")
+    if inflater.unused_data:
+        raise InvalidRequestError("Unable to decompress the body: more follows its end")
+    return content
+
+
+def _content_encoding(headers: Mapping[bytes, bytes]) -> bytes:
+    return headers.get(b"content-encoding", b"identity").strip().lower()
+
+
+def _large_head() -> InvalidRequestError:
+    return InvalidRequestError(f"Headers of more than {_MAX_HEAD_BYTES} bytes")
+
+
+def _too_large(limit: int) -> RequestTooLargeError:
+    return RequestTooLargeError(f"Expected a request of at most {limit} bytes; got more. Split it.")
 
 
 @functools.lru_cache

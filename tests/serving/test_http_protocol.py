@@ -94,6 +94,12 @@ def test_connection_is_kept_and_requests_may_be_pipelined(connect):
             400,
             "ends too early",
         ),
+        (
+            _post(gzip.compress(BODY, mtime=0) + b"\0" * 50_000, b"Content-Encoding: gzip"),
+            400,
+            "more follows its end",
+        ),
+        (_post(gzip.compress(BODY, mtime=0) * 2, b"Content-Encoding: gzip"), 400, "more follows"),
         (_post(BODY, b"Content-Encoding: br"), 400, "Expected the Content-Encoding gzip"),
         (b"DELETE /v1/models/t2rec HTTP/1.1\r\n\r\n", 400, "Malformed request: DELETE /v1/"),
         (b"GET /v1/models/t2rec:predict HTTP/1.1\r\n\r\n", 400, "Malformed request: GET"),
@@ -112,7 +118,14 @@ def test_connection_is_kept_and_requests_may_be_pipelined(connect):
         (b"NONSENSE\r\n\r\n", 400, "Malformed request"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "Malformed request"),  # TLS.
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "Malformed request"),
-        (b"GET / HTTP/1.1\r\nX: " + b"x" * 30_000 + b"\r\n\r\n", 200, ""),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 15_000 + b"\r\n\r\n", 200, ""),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 30_000 + b"\r\n\r\n", 400, "Headers of more than 16384"),
+        (
+            b"GET / HTTP/1.1\r\n%s\r\n" % b"".join(b"X%d: y\r\n" % i for i in range(3_000)),
+            400,
+            "Headers of more than 16384 bytes",
+        ),
+        (b"GET /" + b"x" * 30_000 + b" HTTP/1.1\r\n\r\n", 400, "Headers of more than 16384 bytes"),
         (b"GET / HTTP/1.1\r\nX: " + b"x" * 3_000_000, 400, "Headers of more than 16384 bytes"),
     ],
 )

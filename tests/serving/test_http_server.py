@@ -1,6 +1,7 @@
 """The HTTP server alone, on a real socket: what it asks for answers, in which order, and when."""
 
 import asyncio
+import contextlib
 import socket
 import threading
 import time
@@ -13,6 +14,7 @@ from serving.http_protocol import HttpLimits, HttpServer, Response
 from serving.rest_api import write_error
 
 SECONDS = 30.0
+_BUFFER_BYTES = 64 << 10
 
 
 class _Server:
@@ -58,8 +60,12 @@ class _Server:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._released = asyncio.Event()
         self._http = HttpServer(self._answer, self._refuse, write_error, self._limits)
-        listener = await self._loop.create_server(self._http.connect, "127.0.0.1", 0)
-        self._address = listener.sockets[0].getsockname()
+        listening = socket.create_server(("127.0.0.1", 0))
+        # What the system keeps beside the server is little, and the same everywhere.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+        self._address = listening.getsockname()
+        listener = await self._loop.create_server(self._http.connect, sock=listening)
         ready.set()
         await self._stop.wait()
         listener.close()
@@ -107,6 +113,11 @@ def _responses(connection, *methods):
 def _post(path, body, *lines):
     head = [b"POST %s HTTP/1.1" % path, *lines, b"Content-Length: %d" % len(body), b"", body]
     return b"\r\n".join(head)
+
+
+def _send_what_is_taken(connection, data):
+    with contextlib.suppress(OSError):
+        connection.sendall(data)
 
 
 def _wait_until(condition):
@@ -170,3 +181,50 @@ def test_refused_head_has_no_body(server):
     connection.sendall(b"HEAD /closed HTTP/1.1\r\n\r\nGET /a HTTP/1.1\r\n\r\n")
     found, _ = _responses(connection, "HEAD", "GET")
     assert found == [(401, "", ""), (200, "GET /a 0 ", "")]
+
+
+def test_what_follows_the_last_chunk_is_no_header(server):
+    connection = server.connect()
+    head = b"POST %s HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+    for path in (b"/a", b"/closed"):
+        connection.sendall(head % path + b"0\r\nX: y\r\n\r\n")
+    found, _ = _responses(connection, "POST", "POST")
+    assert found[0] == (200, "POST /a 3 transfer-encoding", "")
+    assert found[1][0] == 401
+
+
+@pytest.mark.parametrize("path", [b"/a", b"/closed"])
+@pytest.mark.parametrize(
+    "trailer", [b"X: " + b"y" * 3_000_000, b"X: yyyyyyy\r\n" * 300_000], ids=["one", "many"]
+)
+def test_what_follows_the_last_chunk_has_a_limit(server, path, trailer):
+    connection = server.connect()
+    head = b"POST %s HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"
+    threading.Thread(target=_send_what_is_taken, args=(connection, head % path + trailer)).start()
+    ((status, message, closing),), _ = _responses(connection, "POST")
+    assert (status, closing) == (400, "close")
+    assert "Headers of more than 16384 bytes" in message
+
+
+def test_who_sends_much_before_it_has_its_answers_has_to_wait():
+    body = b"x" * 900_000
+    with _Server(max_body_bytes=1_000_000) as server:
+        connection = server.connect(SO_SNDBUF=_BUFFER_BYTES)
+        connection.sendall(b"GET /held HTTP/1.1\r\n\r\n")
+        server.started.wait()
+        taken = []
+
+        def send():
+            for _ in range(20):
+                connection.sendall(_post(b"/a", body))
+                taken.append(len(body))
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        sending.join(1.0)
+        # One waits, a part of another was read, and one lies in the system's buffers.
+        assert len(taken) <= 3
+        server.release()
+        found, _ = _responses(connection, "GET", *["POST"] * 20)
+        sending.join()
+        assert [body for _, body, _ in found[1:]] == ["POST /a 900000 content-length"] * 20
