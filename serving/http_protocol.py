@@ -1,7 +1,9 @@
 """HTTP/1.1 on a socket: whole requests in, responses out, within limits of size and time.
 
 A server of its own, on the parser of Node.js (`httptools`), because it costs a third of what ASGI
-servers do, refuses before it has read a body, and notices clients that go away or dawdle.
+servers do, and cuts off who dawdles, at sending or at reading. It decides on a request before its
+body. What is announced as too large, and who waits to be asked for the body, is refused at once;
+other refused bodies are read and thrown away, so that the connection can go on.
 """
 
 import asyncio
@@ -26,7 +28,7 @@ _MAX_PIPELINED_BYTES = 64 << 10
 _LARGE_BODY = 64 << 10
 # How long what a client still sends is read and thrown away after an answer that ends the
 # connection: closed with unread data, a connection is reset, and the answer may be lost with it.
-_LINGER_SECONDS = 1.0
+_LINGER_SECONDS = 5.0
 _LOGGER = logging.getLogger("t2rec")
 
 
@@ -251,7 +253,14 @@ class HttpConnection(asyncio.Protocol):
                 f"Expected the Content-Encoding gzip or deflate; got {encoding.decode('latin-1')}"
             )
         self._problem = self._problem or self._server.refuse(method, path, headers)
-        if not self._problem and headers.get(b"expect", b"").lower() == b"100-continue":
+        limit = self._server.limits.max_body_bytes
+        too_large = int(headers.get(b"content-length", b"0")) > limit
+        waits = headers.get(b"expect", b"").lower() == b"100-continue"
+        if too_large:
+            self._problem = self._problem or _too_large(limit)
+        if self._problem and (too_large or waits):
+            raise self._problem
+        if waits:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, data: bytes) -> None:
@@ -349,6 +358,7 @@ class HttpConnection(asyncio.Protocol):
             self._requests.clear()
             if self._failed and self._transport.can_write_eof():
                 self._transport.write_eof()
+                self._transport.resume_reading()
                 self._expect_within(_LINGER_SECONDS)
             else:
                 self._transport.close()
@@ -367,7 +377,7 @@ class HttpConnection(asyncio.Protocol):
         return sum(map(len, bodies)) > _MAX_PIPELINED_BYTES
 
     def _fail(self, error: ServingError) -> None:
-        """Answers what can't be parsed after all that came before it, and ends the connection."""
+        """Answers what isn't read to its end, after what came before it, as the last request."""
         self._failed = True
         self._requests.append((error, False, self._method == "HEAD"))
         self._next()

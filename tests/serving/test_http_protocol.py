@@ -172,8 +172,16 @@ def test_head_has_no_body(connect):
 
 def test_refused_bodies_leave_the_connection_usable(connect):
     connection = connect()
-    assert _ask(connection, _post(b"x" * 200_000))[0] == 413
+    assert _ask(connection, _post(BODY, b"Content-Encoding: br"))[0] == 400
+    chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (200_000, b"x" * 200_000)
+    assert _ask(connection, PREDICT + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)[0] == 413
     assert _ask(connection, _post(BODY))[0] == 200
+
+
+def test_bodies_that_are_announced_as_too_large_are_refused_at_once(connect):
+    connection = connect()
+    status, headers, _ = _ask(connection, _post(b"")[:-5] + b"100001\r\n\r\n")
+    assert (status, headers["connection"]) == (413, "close")
 
 
 def test_half_closed_connection_still_gets_its_answer(connect):

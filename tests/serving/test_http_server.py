@@ -228,3 +228,33 @@ def test_who_sends_much_before_it_has_its_answers_has_to_wait():
         found, _ = _responses(connection, "GET", *["POST"] * 20)
         sending.join()
         assert [body for _, body, _ in found[1:]] == ["POST /a 900000 content-length"] * 20
+
+
+@pytest.mark.parametrize(
+    ("path", "lines", "status"),
+    [
+        (b"/closed", [b"Expect: 100-continue", b"Content-Length: 5"], 401),
+        (b"/closed", [b"Expect: 100-continue", b"Transfer-Encoding: chunked"], 401),
+        (b"/closed", [b"Content-Length: 100001"], 401),
+        (b"/a", [b"Expect: 100-continue", b"Content-Length: 100001"], 413),
+        (b"/a", [b"Content-Length: 9999999999"], 413),
+    ],
+)
+def test_who_waits_or_announces_too_much_is_refused_before_the_body(server, path, lines, status):
+    connection = server.connect()
+    connection.sendall(b"\r\n".join([b"POST %s HTTP/1.1" % path, *lines, b"", b""]))
+    ((found, _, closing),), stream = _responses(connection, "POST")
+    assert (found, closing) == (status, "close")
+    assert stream.read() == b""
+    # Who sends the body nevertheless isn't cut off meanwhile.
+    connection.sendall(b"x" * 50_000)
+    connection.shutdown(socket.SHUT_WR)
+    _wait_until(lambda: server.num_connections == 0)
+
+
+def test_refused_heads_with_an_expectation_have_no_body(server):
+    connection = server.connect()
+    connection.sendall(b"HEAD /closed HTTP/1.1\r\nExpect: 100-continue\r\n\r\n")
+    found, stream = _responses(connection, "HEAD")
+    assert found == [(401, "", "close")]
+    assert stream.read() == b""
