@@ -141,7 +141,8 @@ class HttpConnection(asyncio.Protocol):
         self._requests = collections.deque()
         self._task: asyncio.Task | None = None
         self._timer: asyncio.TimerHandle | None = None
-        # By the loop's clock, when the timer's work is due; None for never.
+        # By the loop's clock, when a connection ends whose client does not do its part by then;
+        # None while a request is under way and the client reads: that has time limits of its own.
         self._deadline: float | None = None
         self._transport: asyncio.Transport
         self._writable = True
@@ -192,8 +193,8 @@ class HttpConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Ends the connection once everything is answered: its client sends no more."""
         self._ended = True
-        # A TLS connection can't be half open; asyncio closes it whatever is returned.
-        return self._task is not None
+        # A TLS connection can't be half open: it is closed whatever is returned.
+        return bool(self._task or self._requests) and self._transport.can_write_eof()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Forgets the requests of a client that went away."""
@@ -212,6 +213,10 @@ class HttpConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Goes on once the client has read."""
         self._writable = True
+        if self._task:
+            self._deadline = None
+        else:
+            self._expect_within(self._server.limits.idle_seconds)
         self._next()
 
     # What the parser calls.
@@ -219,7 +224,7 @@ class HttpConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """Starts the clock of a request."""
         self._reset()
-        if not self._task:
+        if self._writable and not self._task:
             self._expect_within(self._server.limits.read_seconds)
 
     def on_url(self, url: bytes) -> None:
@@ -283,7 +288,6 @@ class HttpConnection(asyncio.Protocol):
         )
         self._body.clear()
         self._requests.append((request, keep_alive, self._method == "HEAD"))
-        self._expect_nothing()
         self._next()
         if self._requests and self._is_full():
             self._paused = True
@@ -324,6 +328,7 @@ class HttpConnection(asyncio.Protocol):
             if isinstance(request, ServingError):
                 self._respond(self._server.write_error(request), keep_alive, head_only)
             else:
+                self._deadline = None
                 self._task = self._loop.create_task(self._answer(request, keep_alive, head_only))
 
     async def _answer(self, request: Request, keep_alive: bool, head_only: bool) -> None:
@@ -361,6 +366,8 @@ class HttpConnection(asyncio.Protocol):
                 self._transport.resume_reading()
                 self._expect_within(_LINGER_SECONDS)
             else:
+                # A client may not read what is still to be sent.
+                self._expect_within(self._server.limits.idle_seconds)
                 self._transport.close()
             return
         if self._writable:
@@ -397,15 +404,12 @@ class HttpConnection(asyncio.Protocol):
 
     def _expire(self) -> None:
         self._timer = None
-        if self._deadline is None or self._task:
+        if self._deadline is None:
             return
         if self._loop.time() < self._deadline:
             self._timer = self._loop.call_at(self._deadline, self._expire)
         else:
             self.abort()
-
-    def _expect_nothing(self) -> None:
-        self._deadline = None
 
 
 async def _decompressed(request: Request, limit: int) -> Request:

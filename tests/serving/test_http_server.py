@@ -18,14 +18,14 @@ _BUFFER_BYTES = 64 << 10
 
 
 class _Server:
-    """Answers with what it read; `/held` once it is released, `/large` at length.
+    """Answers with what it read; `/held` once it is released, `/large/N` with N bytes.
 
     Paths under `/closed` are refused.
     """
 
     def __init__(self, **limits):
         self.started = threading.Event()
-        self.cancelled = threading.Event()
+        self.num_asked = 0
         self._limits = HttpLimits(**limits)
         self._opened = []
 
@@ -72,15 +72,12 @@ class _Server:
         await self._http.drain(0.0)
 
     async def _answer(self, request) -> Response:
-        if request.path == "/large":
-            return Response(200, b"x" * (4 << 20))
+        self.num_asked += 1
+        if request.path.startswith("/large/"):
+            return Response(200, b"x" * int(request.path.removeprefix("/large/")))
         if request.path == "/held":
             self.started.set()
-            try:
-                await self._released.wait()
-            except asyncio.CancelledError:
-                self.cancelled.set()
-                raise
+            await self._released.wait()
         names = ",".join(name.decode() for name in sorted(request.headers))
         told = f"{request.method} {request.path} {len(request.body)} {names}"
         return Response(200, told.encode())
@@ -258,3 +255,50 @@ def test_refused_heads_with_an_expectation_have_no_body(server):
     found, stream = _responses(connection, "HEAD")
     assert found == [(401, "", "close")]
     assert stream.read() == b""
+
+
+def test_who_does_not_read_is_cut_off_even_if_it_asks_for_more():
+    with _Server(idle_seconds=2.0) as server:
+        connection = server.connect(SO_RCVBUF=_BUFFER_BYTES)
+        connection.sendall(b"GET /large/4000000 HTTP/1.1\r\n\r\n")
+        _wait_until(lambda: server.num_asked == 1)
+        time.sleep(0.1)
+        _send_what_is_taken(connection, b"GET /a HTTP/1.1\r\n\r\n")
+        _wait_until(lambda: server.num_connections == 0)
+
+
+def test_who_does_not_read_the_last_answers_is_cut_off():
+    """However much of them the system has taken: some of these leave only a little unsent."""
+    with _Server(idle_seconds=2.0) as server:
+        connections = [server.connect(SO_RCVBUF=_BUFFER_BYTES) for _ in range(40)]
+        for count, connection in enumerate(connections):
+            connection.sendall(b"GET /large/20000 HTTP/1.1\r\n\r\n" * count)
+        time.sleep(0.2)
+        for connection in connections:
+            last = b"GET /large/20000 HTTP/1.1\r\nConnection: close\r\n\r\n"
+            _send_what_is_taken(connection, last)
+        _wait_until(lambda: server.num_asked > 3 * len(connections))
+        _wait_until(lambda: server.num_connections == 0)
+
+
+def test_who_reads_late_goes_on_where_it_was(server):
+    connection = server.connect(SO_RCVBUF=_BUFFER_BYTES)
+    connection.sendall(b"GET /large/4000000 HTTP/1.1\r\n\r\nGET /a HTTP/1.1\r\n\r\n" * 3)
+    time.sleep(0.2)
+    connection.shutdown(socket.SHUT_WR)
+    time.sleep(0.2)
+    found, stream = _responses(connection, *["GET"] * 6)
+    assert [len(body) for _, body, _ in found] == [4_000_000, 9] * 3
+    assert [closing for *_, closing in found] == [""] * 5 + ["close"]
+    assert stream.read() == b""
+
+
+def test_long_requests_are_not_idle():
+    with _Server(idle_seconds=2.0) as server:
+        connection = server.connect()
+        connection.sendall(b"GET /a HTTP/1.1\r\n\r\n" + b"GET /held HTTP/1.1\r\n\r\n" * 2)
+        server.started.wait()
+        time.sleep(4.5)
+        server.release()
+        found, _ = _responses(connection, *["GET"] * 3)
+        assert [status for status, *_ in found] == [200] * 3
