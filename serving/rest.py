@@ -13,6 +13,7 @@ As TensorFlow Serving does, but for these:
 
 import base64
 import binascii
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -168,16 +169,16 @@ def _only_input(signature: Signature, problem: str) -> InputSpec:
 
 def _values(spec: InputSpec, values: object, ragged: bool = False) -> object:
     if spec.dtype == "string":
-        values = _decoded(values)
+        values = _decoded(values, len(spec.shape))
         if ragged and len(spec.shape) == 2 and isinstance(values, list):
             values = _padded(values)
     return values
 
 
-def _decoded(value: object) -> object:
-    """Replaces `{"b64": ...}` by bytes."""
+def _decoded(value: object, rank: int) -> object:
+    """Replaces `{"b64": ...}` by bytes, but in lists too deep for the rank: no input has those."""
     if isinstance(value, list):
-        return [_decoded(item) for item in value]
+        return [_decoded(item, rank - 1) for item in value] if rank else value
     if not _is_base64(value):
         return value
     assert isinstance(value, dict)
@@ -223,5 +224,6 @@ def _dump(answer: Mapping) -> bytes:
 
 
 def _excerpt(value: object) -> str:
-    text = json.dumps(value)
+    # Piece by piece: a value may be as long, and as deep, as bodies can be.
+    text = "".join(itertools.islice(json.JSONEncoder().iterencode(value), 201))
     return text if len(text) <= 200 else f"{text[:200]}…"

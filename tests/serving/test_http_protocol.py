@@ -9,6 +9,7 @@ import zlib
 import pytest
 
 BODY = b'{"instances": ["user-01"]}'
+DEEP = b"[" * 1_000 + b"]" * 1_000
 PREDICT = b"POST /v1/models/t2rec:predict HTTP/1.1\r\nHost: x\r\n"
 
 
@@ -74,6 +75,14 @@ def test_connection_is_kept_and_requests_may_be_pipelined(connect):
         (_post(b""), 400, "The document is empty"),
         (_post(b"\xff\xfe"), 400, "JSON Parse error"),
         (_post(b"[" * 90_000), 400, "JSON Parse error"),
+        (_post(DEEP), 400, "Is not object"),
+        (
+            _post(b'{"instances": [{"user_id": %s}]}' % DEEP),
+            400,
+            "'user_id' to have shape [-1] but [",
+        ),
+        (_post(b'{"inputs": {"user_id": %s}}' % DEEP), 400, "'user_id' to have shape [-1] but ["),
+        (_post(b'{"inputs": {"user_id": ["u"], "k": %s}}' % DEEP), 400, "'k' is not a tensor"),
         (_post(b'{"instances": []}'), 400, "No values in 'instances' array"),
         (_post(b'{"instances": [{"b64": "?"}]}'), 400, "Unable to base64 decode"),
         (_post(b'{"instances": [{"user_id": "u", "k": NaN}]}'), 400, "'k' to be int32"),

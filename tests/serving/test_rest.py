@@ -84,6 +84,36 @@ def test_bodies_that_are_no_request(body, message):
         rest.parse_body(body)
 
 
+@pytest.mark.parametrize("depth", [3, 30, 300, 1_000])
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("%s", r"JSON Value: \[\[.* Is not object"),
+        ('{"inputs": %s, "instances": []}', "expecting only one of"),
+        ('{"inputs": %s}', r"'user_id' to have shape \[-1\] but \[1,1,1"),
+        ('{"instances": %s}', r"'user_id' to have shape \[-1\] but \[1,1,1"),
+        ('{"instances": {"a": %s}}', "Excepting 'instances' to be an list"),
+        ('{"instances": [{"user_id": "u"}, {"user_id": "v", "k": %s}]}', "must only have keys"),
+        ('{"inputs": {"user_id": ["u", %s]}}', "'user_id' to be string but list is provided"),
+        ('{"inputs": {"exclude": %s, "user_id": ["u"]}}', r"shape \[-1,-1\] but \[1,1,1"),
+    ],
+)
+def test_lists_may_be_of_any_depth(body, message, depth):
+    deep = "[" * depth + '"u"' + "]" * depth
+    with pytest.raises(InvalidRequestError, match=message) as error:
+        inputs = rest.read_inputs(rest.parse_body((body % deep).encode()), SIGNATURE)
+        SIGNATURE.convert(inputs)
+    assert len(str(error.value)) < 400
+
+
+def test_excerpts_of_large_values_are_short():
+    with pytest.raises(
+        InvalidRequestError, match=r"JSON Value: \[0, 1, .*… Is not object"
+    ) as error:
+        rest.parse_body(json.dumps(list(range(100_000))).encode())
+    assert len(str(error.value)) < 300
+
+
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
