@@ -252,15 +252,17 @@ class HttpConnection(asyncio.Protocol):
             path = ""
         # What follows a body in chunks is not among the request's headers.
         self._method, self._path, self._sent_headers, self._headers = method, path, headers, {}
-        encoding = _content_encoding(headers)
-        if encoding not in {b"identity", b"gzip", b"deflate"}:
-            self._problem = InvalidRequestError(
-                f"Expected the Content-Encoding gzip or deflate; got {encoding.decode('latin-1')}"
-            )
+        if b"content-encoding" in headers:
+            encoding = _content_encoding(headers)
+            if encoding not in {b"identity", b"gzip", b"deflate"}:
+                self._problem = InvalidRequestError(
+                    "Expected the Content-Encoding gzip or deflate; got "
+                    f"{encoding.decode('latin-1')}"
+                )
         self._problem = self._problem or self._server.refuse(method, path, headers)
         limit = self._server.limits.max_body_bytes
         too_large = int(headers.get(b"content-length", b"0")) > limit
-        waits = headers.get(b"expect", b"").lower() == b"100-continue"
+        waits = b"expect" in headers and headers[b"expect"].lower() == b"100-continue"
         if too_large:
             self._problem = self._problem or _too_large(limit)
         if self._problem and (too_large or waits):
@@ -443,7 +445,7 @@ def _decompress(body: bytes, limit: int) -> bytes:
 
 
 def _content_encoding(headers: Mapping[bytes, bytes]) -> bytes:
-    return headers.get(b"content-encoding", b"identity").strip().lower()
+    return headers[b"content-encoding"].strip().lower()
 
 
 def _large_head() -> InvalidRequestError:
