@@ -191,13 +191,16 @@ class HttpConnection(asyncio.Protocol):
             self._fail(_large_head())
 
     def eof_received(self) -> bool:
-        """Ends the connection once everything is answered: its client sends no more."""
+        """Ends the connection once everything is answered: its client sends no more.
+
+        One that waits for its answers, such as `nc -N`, and one that gave up look the same, so both
+        are answered. A TLS connection can't be half open: with it end its requests.
+        """
         self._ended = True
-        # A TLS connection can't be half open: it is closed whatever is returned.
         return bool(self._task or self._requests) and self._transport.can_write_eof()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Forgets the requests of a client that went away."""
+        """Gives up what was asked: nobody waits for the answers."""
         self._server.connections.discard(self)
         if self._timer:
             self._timer.cancel()

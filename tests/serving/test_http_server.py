@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import struct
 import threading
 import time
 
@@ -25,6 +26,7 @@ class _Server:
 
     def __init__(self, **limits):
         self.started = threading.Event()
+        self.cancelled = threading.Event()
         self.num_asked = 0
         self._limits = HttpLimits(**limits)
         self._opened = []
@@ -77,7 +79,11 @@ class _Server:
             return Response(200, b"x" * int(request.path.removeprefix("/large/")))
         if request.path == "/held":
             self.started.set()
-            await self._released.wait()
+            try:
+                await self._released.wait()
+            except asyncio.CancelledError:
+                self.cancelled.set()
+                raise
         names = ",".join(name.decode() for name in sorted(request.headers))
         told = f"{request.method} {request.path} {len(request.body)} {names}"
         return Response(200, told.encode())
@@ -290,6 +296,29 @@ def test_who_reads_late_goes_on_where_it_was(server):
     found, stream = _responses(connection, *["GET"] * 6)
     assert [len(body) for _, body, _ in found] == [4_000_000, 9] * 3
     assert [closing for *_, closing in found] == [""] * 5 + ["close"]
+    assert stream.read() == b""
+
+
+def test_requests_end_with_their_connection(server):
+    connection = server.connect()
+    connection.sendall(b"GET /held HTTP/1.1\r\n\r\nGET /a HTTP/1.1\r\n\r\n")
+    server.started.wait()
+    # Closed so, it is reset.
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+    assert server.cancelled.wait(SECONDS)
+    _wait_until(lambda: server.num_connections == 0)
+    assert server.num_asked == 1
+
+
+def test_half_closed_connections_get_what_they_asked_for(server):
+    connection = server.connect()
+    connection.sendall(b"GET /held HTTP/1.1\r\n\r\nGET /a HTTP/1.1\r\n\r\n")
+    connection.shutdown(socket.SHUT_WR)
+    server.started.wait()
+    server.release()
+    found, stream = _responses(connection, "GET", "GET")
+    assert [(status, closing) for status, _, closing in found] == [(200, ""), (200, "close")]
     assert stream.read() == b""
 
 
