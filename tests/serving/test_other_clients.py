@@ -15,10 +15,14 @@ NODE_CLIENT = pathlib.Path(__file__).parent / "testdata" / "node_client"
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl here")
-def test_curl(exact_server, exact_export):
+@pytest.mark.parametrize("options", [[], ["--http2"], ["--header", "Expect: 100-continue"]])
+def test_curl(exact_server, exact_export, options):
+    version = subprocess.run(["curl", "--version"], capture_output=True, check=True)
+    if "--http2" in options and b"HTTP2" not in version.stdout:
+        pytest.skip("this curl knows no HTTP/2")
     url = f"http://{exact_server.rest_address}/v1/models/t2rec:predict"
     body = '{"instances": [{"user_id": "user-04", "k": 3}]}'
-    command = ["curl", "--silent", "--noproxy", "*", "--fail", "--data", body, url]
+    command = ["curl", "--silent", "--noproxy", "*", "--fail", *options, "--data", body, url]
     done = subprocess.run(command, capture_output=True, check=True)
     (found,) = json.loads(done.stdout)["predictions"]
     assert found["business_id"] == [e[0] for e in exact_export.recommend("user-04", k=3)]
