@@ -351,7 +351,8 @@ class HttpConnection(asyncio.Protocol):
     def _respond(self, response: Response, keep_alive: bool, head_only: bool) -> None:
         if self._transport.is_closing():
             return
-        last = not keep_alive or self._server.draining or (self._ended and not self._requests)
+        ends = self._ended or self._server.draining
+        last = not keep_alive or (ends and not self._requests)
         self._transport.write(
             b"HTTP/1.1 %d %s\r\ncontent-type: %s\r\ncontent-length: %d\r\n%s%s\r\n%s"
             % (

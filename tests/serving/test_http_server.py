@@ -51,6 +51,9 @@ class _Server:
         self._opened.append(connection)
         return connection
 
+    def drain(self):
+        asyncio.run_coroutine_threadsafe(self._http.drain(SECONDS), self._loop)
+
     def release(self):
         self._loop.call_soon_threadsafe(self._released.set)
 
@@ -318,6 +321,19 @@ def test_half_closed_connections_get_what_they_asked_for(server):
     server.started.wait()
     server.release()
     found, stream = _responses(connection, "GET", "GET")
+    assert [(status, closing) for status, _, closing in found] == [(200, ""), (200, "close")]
+    assert stream.read() == b""
+
+
+def test_a_stop_waits_for_all_that_was_asked(server):
+    waiting, idle = server.connect(), server.connect()
+    waiting.sendall(b"GET /held HTTP/1.1\r\n\r\nGET /a HTTP/1.1\r\n\r\n")
+    server.started.wait()
+    _wait_until(lambda: server.num_connections == 2)
+    server.drain()
+    assert idle.recv(1) == b""
+    server.release()
+    found, stream = _responses(waiting, "GET", "GET")
     assert [(status, closing) for status, _, closing in found] == [(200, ""), (200, "close")]
     assert stream.read() == b""
 
