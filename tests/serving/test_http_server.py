@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import random
 import socket
 import struct
 import threading
 import time
+import zlib
 
 import pytest
 import uvloop
@@ -256,6 +258,22 @@ def test_who_waits_or_announces_too_much_is_refused_before_the_body(server, path
     connection.sendall(b"x" * 50_000)
     connection.shutdown(socket.SHUT_WR)
     _wait_until(lambda: server.num_connections == 0)
+
+
+@pytest.mark.parametrize("size", [10, 90_000, 100_001])
+def test_large_compressed_bodies_are_like_others(server, size):
+    """Random bytes, which stay as large as they are: some are decompressed in another thread."""
+    connection = server.connect()
+    content = random.Random(size).randbytes(size)
+    body = zlib.compress(content)
+    connection.sendall(
+        _post(b"/a", body, b"Content-Encoding: deflate") + b"GET /b HTTP/1.1\r\n\r\n"
+    )
+    ((status, told, closing),), _ = _responses(connection, "POST")
+    if len(body) > 100_000:
+        assert (status, closing) == (413, "close")
+    else:
+        assert (status, told) == (200, f"POST /a {size} content-encoding,content-length")
 
 
 def test_refused_heads_with_an_expectation_have_no_body(server):
