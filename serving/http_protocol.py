@@ -13,19 +13,18 @@ import functools
 import http
 import logging
 import typing
-import zlib
 from collections.abc import Awaitable, Callable, Mapping
 
 import httptools
 
-from serving.errors import InvalidRequestError, RequestTooLargeError, ServingError
+from serving import compressed_bodies
+from serving.compressed_bodies import too_large
+from serving.errors import InvalidRequestError, ServingError
 
 _MAX_HEAD_BYTES = 16 << 10
 # A client that sends further requests before it has its answers is not read beyond either.
 _MAX_PIPELINED = 16
 _MAX_PIPELINED_BYTES = 64 << 10
-# From this size on, decompressing takes long enough for others to notice.
-_LARGE_BODY = 64 << 10
 # How long what a client still sends is read and thrown away after an answer that ends the
 # connection: closed with unread data, a connection is reset, and the answer may be lost with it.
 _LINGER_SECONDS = 5.0
@@ -256,19 +255,14 @@ class HttpConnection(asyncio.Protocol):
         # What follows a body in chunks is not among the request's headers.
         self._method, self._path, self._sent_headers, self._headers = method, path, headers, {}
         if b"content-encoding" in headers:
-            encoding = _content_encoding(headers)
-            if encoding not in {b"identity", b"gzip", b"deflate"}:
-                self._problem = InvalidRequestError(
-                    "Expected the Content-Encoding gzip or deflate; got "
-                    f"{encoding.decode('latin-1')}"
-                )
+            self._problem = compressed_bodies.refuse(headers[b"content-encoding"])
         self._problem = self._problem or self._server.refuse(method, path, headers)
         limit = self._server.limits.max_body_bytes
-        too_large = int(headers.get(b"content-length", b"0")) > limit
+        is_large = int(headers.get(b"content-length", b"0")) > limit
         waits = b"expect" in headers and headers[b"expect"].lower() == b"100-continue"
-        if too_large:
-            self._problem = self._problem or _too_large(limit)
-        if self._problem and (too_large or waits):
+        if is_large:
+            self._problem = self._problem or too_large(limit)
+        if self._problem and (is_large or waits):
             raise self._problem
         if waits:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -281,7 +275,7 @@ class HttpConnection(asyncio.Protocol):
         self._body += data
         if len(self._body) > self._server.limits.max_body_bytes:
             self._body.clear()
-            self._problem = _too_large(self._server.limits.max_body_bytes)
+            self._problem = too_large(self._server.limits.max_body_bytes)
 
     def on_message_complete(self) -> None:
         """Queues the request."""
@@ -339,7 +333,12 @@ class HttpConnection(asyncio.Protocol):
     async def _answer(self, request: Request, keep_alive: bool, head_only: bool) -> None:
         try:
             if b"content-encoding" in request.headers:
-                request = await _decompressed(request, self._server.limits.max_body_bytes)
+                limit, encoding = (
+                    self._server.limits.max_body_bytes,
+                    request.headers[b"content-encoding"],
+                )
+                body = await compressed_bodies.decompress(request.body, encoding, limit)
+                request = request._replace(body=body)
             response = await self._server.answer(request)
         except ServingError as error:
             response = self._server.write_error(error)
@@ -418,46 +417,8 @@ class HttpConnection(asyncio.Protocol):
             self.abort()
 
 
-async def _decompressed(request: Request, limit: int) -> Request:
-    """Decompresses the body of a request, in another thread if that may take long.
-
-    Raises:
-      InvalidRequestError: If it can't be.
-      RequestTooLargeError: If it then has more bytes than the limit.
-    """
-    body = request.body
-    if _content_encoding(request.headers) == b"identity":
-        return request
-    if len(body) > _LARGE_BODY:
-        return request._replace(body=await asyncio.to_thread(_decompress, body, limit))
-    return request._replace(body=_decompress(body, limit))
-
-
-def _decompress(body: bytes, limit: int) -> bytes:
-    inflater = zlib.decompressobj(wbits=47)  # Of gzip or zlib.
-    try:
-        content = inflater.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise InvalidRequestError(f"Unable to decompress the body: {error}") from error
-    if len(content) > limit:
-        raise _too_large(limit)
-    if not inflater.eof:
-        raise InvalidRequestError("Unable to decompress the body: it ends too early")
-    if inflater.unused_data:
-        raise InvalidRequestError("Unable to decompress the body: more follows its end")
-    return content
-
-
-def _content_encoding(headers: Mapping[bytes, bytes]) -> bytes:
-    return headers[b"content-encoding"].strip().lower()
-
-
 def _large_head() -> InvalidRequestError:
     return InvalidRequestError(f"Headers of more than {_MAX_HEAD_BYTES} bytes")
-
-
-def _too_large(limit: int) -> RequestTooLargeError:
-    return RequestTooLargeError(f"Expected a request of at most {limit} bytes; got more. Split it.")
 
 
 @functools.lru_cache
