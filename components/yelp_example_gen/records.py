@@ -114,6 +114,8 @@ def _require_id(record: Record, key: str) -> str:
         raise RecordError(f"{key}: empty")
     if "\0" in value:
         raise RecordError(f"{key}: holds NUL")
+    if "\n" in value or "\r" in value:  # Exports list ids in files of lines.
+        raise RecordError(f"{key}: holds a line break")
     return value
 
 

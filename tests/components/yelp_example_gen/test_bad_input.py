@@ -184,6 +184,8 @@ CASES = [
     bad_value("ID", b'"x\0y"', NUL),
     bad_value("UNUSED", b'"x\0y"', NUL),
     bad_value("ID", b'"x\xffy"', INVALID_UTF8),
+    bad_value("ID", b'"x\\ny"', "ID: holds a line break"),
+    bad_value("ID", b'"x\\ry"', "ID: holds a line break"),
     bad_value("UNUSED", b'"x\xffy"', INVALID_UTF8),
     bad_value("UNUSED", b'"\xc3"', INVALID_UTF8),
     bad_value("UNUSED", b'"\xc0\xaf"', INVALID_UTF8),
@@ -324,7 +326,7 @@ CASES = [
     good_value("ID", b'"' + b"x" * 300 + b'"', row_id="x" * 300),
     good_value("ID", "\"é🍜-'id'\"".encode(), row_id="é🍜-'id'"),
     good_value("ID", b'"\\u00e9\\ud83c\\udf5c\\u005f"', row_id="é🍜_"),
-    good_value("ID", b'"\\"\\\\\\/\\b\\f\\n\\r\\t"', row_id='"\\/\b\f\n\r\t'),
+    good_value("ID", b'"\\"\\\\\\/\\b\\f\\t"', row_id='"\\/\b\f\t'),
     good_value("ID", b'" spaced "', row_id=" spaced "),
     good_value("ID", b'"{\\"stars\\":1}"', row_id='{"stars":1}'),
     good_value("ID", b'"\x7f,:[]"', row_id="\x7f,:[]"),
@@ -828,7 +830,9 @@ def second_opinion(table, line):
     if any(keys.count(key) != 1 for key in required):
         return None
     ids = tuple(record[key] for key in required if key.endswith("_id"))
-    if not all(isinstance(value, str) and value.strip() and "\0" not in value for value in ids):
+    if not all(isinstance(value, str) and value.strip() for value in ids):
+        return None
+    if any(set(value) & set("\0\n\r") for value in ids):
         return None
     if table != "interactions":
         return ids
