@@ -107,24 +107,20 @@ class RestTransport:
         """Opens no connection yet."""
         self._address = address
         self._client = httpx.Client(**_http_options(address))
-        self._only_outputs: dict[tuple[str, str], str] = {}
+        self._outputs: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def predict(
         self, model: str, signature: str, inputs: Mapping[str, Any], timeout: float
     ) -> Mapping[str, Any]:
-        """Calls a signature; asks what its output is called where it has only one."""
+        """Calls a signature, whose outputs are asked for the first time."""
         asked = {"signature_name": signature, "inputs": inputs}
+        key = (model, signature)
         try:
-            response = self._client.post(_path(model, ":predict"), json=asked, timeout=timeout)
-            outputs = _read(self._address, response)["outputs"]
-            if isinstance(outputs, dict):
-                return outputs
-            key = (model, signature)
-            if key not in self._only_outputs:
+            if key not in self._outputs:
                 response = self._client.get(_path(model, "/metadata"), timeout=timeout)
-                answer = _read(self._address, response)
-                self._only_outputs[key] = _only_output(answer, signature)
-            return {self._only_outputs[key]: outputs}
+                self._outputs[key] = _find_outputs(_read(self._address, response), signature)
+            response = self._client.post(_path(model, ":predict"), json=asked, timeout=timeout)
+            return _columns(_read(self._address, response)["outputs"], self._outputs[key])
         except (httpx.HTTPError, OSError) as error:
             raise _http_error(self._address, error) from error
 
@@ -140,25 +136,21 @@ class AsyncRestTransport:
         """Opens no connection yet."""
         self._address = address
         self._client = httpx.AsyncClient(**_http_options(address))
-        self._only_outputs: dict[tuple[str, str], str] = {}
+        self._outputs: dict[tuple[str, str], tuple[str, ...]] = {}
 
     async def predict(
         self, model: str, signature: str, inputs: Mapping[str, Any], timeout: float
     ) -> Mapping[str, Any]:
-        """Calls a signature; asks what its output is called where it has only one."""
+        """Calls a signature, whose outputs are asked for the first time."""
         asked = {"signature_name": signature, "inputs": inputs}
+        key = (model, signature)
         try:
+            if key not in self._outputs:
+                response = await self._client.get(_path(model, "/metadata"), timeout=timeout)
+                self._outputs[key] = _find_outputs(_read(self._address, response), signature)
             path = _path(model, ":predict")
             response = await self._client.post(path, json=asked, timeout=timeout)
-            outputs = _read(self._address, response)["outputs"]
-            if isinstance(outputs, dict):
-                return outputs
-            key = (model, signature)
-            if key not in self._only_outputs:
-                response = await self._client.get(_path(model, "/metadata"), timeout=timeout)
-                answer = _read(self._address, response)
-                self._only_outputs[key] = _only_output(answer, signature)
-            return {self._only_outputs[key]: outputs}
+            return _columns(_read(self._address, response)["outputs"], self._outputs[key])
         except (httpx.HTTPError, OSError) as error:
             raise _http_error(self._address, error) from error
 
@@ -212,7 +204,12 @@ def _read(address: Address, response: httpx.Response) -> Mapping[str, Any]:
     raise error_of_status(response.status_code)(str(answer.get("error", message)))
 
 
-def _only_output(answer: Mapping[str, Any], signature: str) -> str:
-    """Finds in the metadata what an answer by columns leaves out: the name of a single output."""
-    (name,) = answer["metadata"]["signature_def"]["signature_def"][signature]["outputs"]
-    return name
+def _find_outputs(answer: Mapping[str, Any], signature: str) -> tuple[str, ...]:
+    """Finds in the metadata what a signature's outputs are called; nothing if there is none."""
+    signatures = answer["metadata"]["signature_def"]["signature_def"]
+    return tuple(signatures.get(signature, {}).get("outputs", ()))
+
+
+def _columns(outputs: Any, names: tuple[str, ...]) -> Mapping[str, Any]:
+    """Gives a single output its name, which an answer by columns leaves out."""
+    return {names[0]: outputs} if len(names) == 1 else outputs
