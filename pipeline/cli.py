@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from models.errors import ConfigError, InputError
 from models.theory import experiments
 from pipeline import commands, console
-from pipeline.commands import BAD_USAGE, FAILED
+from pipeline.commands import BAD_USAGE, FAILED, INTERRUPTED
 from serving import server_options
 
 
@@ -48,9 +48,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.note(f"t2rec: {_one_line(error)}")
         return FAILED
     except KeyboardInterrupt:
-        console.note("t2rec: interrupted; run the same command again to go on where it stopped")
-        return 130
+        return _interrupted()
     except Exception as error:
+        if str(error).startswith("KeyboardInterrupt"):  # As Beam tells of one.
+            return _interrupted()
+        if type(error).__name__ in ("PermissionError", "PermissionDeniedError"):
+            console.note(
+                "t2rec: Expected to be allowed to read what was given and to write results; got: "
+                f"{_one_line(error)}. Choose another folder, or change its permissions."
+            )
+            return FAILED
         logging.getLogger().exception("The command failed.")
         if os.environ.get("T2REC_TRACEBACK"):
             raise
@@ -59,6 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             "its environment; T2REC_TRACEBACK=1 shows where)"
         )
         return FAILED
+
+
+def _interrupted() -> int:
+    console.note("t2rec: interrupted; run the same command again to go on where it stopped")
+    return INTERRUPTED
 
 
 def _one_line(error: BaseException) -> str:
@@ -174,7 +186,7 @@ def build_parser() -> argparse.ArgumentParser:
     query.add_argument(
         "--tls-authority", metavar="FILE", default="", help="PEM, for https:// and grpcs://"
     )
-    query.add_argument("--k", type=int, default=10, help="businesses a user")
+    query.add_argument("-k", "--k", type=int, default=10, help="businesses a user")
     query.add_argument("--exclude-seen", action="store_true", help="leave out rated businesses")
     _add_filters(query)
     query.add_argument("--min-stars", metavar="STARS", type=float, default=0.0)
@@ -200,6 +212,10 @@ def build_parser() -> argparse.ArgumentParser:
     refresh.add_argument(
         "--max-reject-fraction", metavar="F", type=float, default=0.01, help="of a file's lines"
     )
+    refresh.add_argument(
+        "--max-removed-fraction", metavar="F", type=float, default=0.5,
+        help="of what the model knows",
+    )  # fmt: skip
     refresh.set_defaults(command=commands.refresh)
 
     theory = subparsers.add_parser("theory", help="put the paper's claims to the test")
@@ -220,7 +236,7 @@ def build_parser() -> argparse.ArgumentParser:
     what = score.add_mutually_exclusive_group(required=True)
     what.add_argument("--users", metavar="FILE|all", help="recommend to each")
     what.add_argument("--pairs", metavar="FILE", help="predict the stars of each")
-    score.add_argument("-k", type=int, default=10, help="businesses a user")
+    score.add_argument("-k", "--k", type=int, default=10, help="businesses a user")
     score.add_argument("--exclude-seen", action="store_true", help="leave out rated businesses")
     _add_filters(score)
     score.add_argument("--exclude-file", metavar="FILE", help="with more ids to leave out")

@@ -5,16 +5,19 @@ Each takes the arguments that `pipeline.cli` parsed and returns an exit code.
 
 import argparse
 import collections
+import contextlib
+import fcntl
 import os
+import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from models.errors import ConfigError
+from models.errors import ConfigError, InputError
 from models.theory import experiments
 from pipeline import console
 from serving import server_options
 
-DONE, FAILED, BAD_USAGE, NOT_BLESSED = 0, 1, 2, 3
+DONE, FAILED, BAD_USAGE, NOT_BLESSED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,33 +34,35 @@ def run(args: argparse.Namespace) -> int:
 
         replicas.check_chief()
     _make_root(args.root)
-    progress.log_to_file(os.path.join(args.root, "logs", "run.log"))
-    paths = args.data or [_generate(settings, os.path.join(args.root, "data"))]
-    from apache_beam.io import filesystems
-    from apache_beam.options.pipeline_options import PipelineOptions
+    with _alone(args.root):
+        progress.log_to_file(os.path.join(args.root, "logs", "run.log"))
+        paths = args.data or [_generate(settings, os.path.join(args.root, "data"))]
+        from apache_beam.io import filesystems
+        from apache_beam.options.pipeline_options import PipelineOptions
 
-    from components.yelp_example_gen import inputs, places
+        from components.yelp_example_gen import inputs, places
 
-    # Some filesystems can't be asked for the data without their options.
-    beam = _beam_args(args, [*paths, args.root])
-    filesystems.FileSystems.set_options(PipelineOptions(beam))
-    data = places.pack_paths(paths)
-    inputs.find_inputs(data, settings.split.method)  # Fails before the half minute of imports.
-    console.note("loading TFX, about half a minute ...")
-    from pipeline import local_runner
+        # Some filesystems can't be asked for the data without their options.
+        beam = _beam_args(args, [*paths, args.root])
+        filesystems.FileSystems.set_options(PipelineOptions(beam))
+        data = places.pack_paths(paths)
+        inputs.find_inputs(data, settings.split.method)  # Fails before the half minute of imports.
+        console.note("loading TFX, about half a minute ...")
+        from pipeline import local_runner
 
-    root = local_runner.Root(os.path.abspath(args.root))
-    report = local_runner.run(settings, data, root, beam)
+        root = local_runner.Root(os.path.abspath(args.root))
+        report = local_runner.run(settings, data, root, beam)
     console.say("\n" + console.metrics_tables(report))
     if not report["blessing"]["blessed"]:
+        model = shlex.quote(local_runner.find_trained(root))
         console.say(
             f"\nNothing was pushed. Report: {args.root}/report/index.html\n"
-            f"To ask the model all the same: t2rec query --model {local_runner.find_trained(root)}"
+            f"To ask the model all the same: t2rec query --model {model}"
         )
         return NOT_BLESSED
     console.say(
         f"\nServing {args.root}/serving/t2rec/{report['pushed_version']}; report: "
-        f"{args.root}/report/index.html\nNext: t2rec query --model {args.root} USER_ID"
+        f"{args.root}/report/index.html\nNext: t2rec query --model {shlex.quote(args.root)} USER_ID"
     )
     return DONE
 
@@ -86,6 +91,28 @@ def _make_root(root: str) -> None:
             f"Expected a folder that can be written to as --root; got {root!r} "
             f"({error.strerror}). Choose another one."
         ) from error
+
+
+@contextlib.contextmanager
+def _alone(root: str) -> Iterator[None]:
+    """Keeps other runs out of a root.
+
+    Raises:
+      InputError: If one is there.
+    """
+    with open(os.path.join(root, ".lock"), "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise InputError(
+                f"Expected no other run on {root!r}; got that of process {file.read()}. Wait for "
+                "its end, or choose another --root."
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
 
 
 def _generate(settings, out_dir: str) -> str:
@@ -224,7 +251,12 @@ def refresh(args: argparse.Namespace) -> int:
     from pipeline import refresh
 
     done = refresh.refresh_export(
-        args.model, args.businesses, args.users, args.target_recall, args.max_reject_fraction
+        args.model,
+        args.businesses,
+        args.users,
+        args.target_recall,
+        args.max_reject_fraction,
+        args.max_removed_fraction,
     )
     console.say(", ".join(f"{count:,} {name}" for name, count in done.counts.items()))
     recall = f"recall@10 of the index {done.recall}"

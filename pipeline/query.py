@@ -25,6 +25,10 @@ def show(args: argparse.Namespace) -> None:
       ConfigError: If there is nobody to ask for, or a time can't be read.
     """
     asked: client.Client
+    if args.exclude and not args.user_ids:
+        raise ConfigError(
+            "Expected a USER_ID; got none, as --exclude takes all ids behind it. Put USER_ID first."
+        )
     if args.server:
         asked = client.connect(
             args.server, args.model_name, args.timeout_seconds, authority=args.tls_authority

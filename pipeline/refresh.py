@@ -45,7 +45,12 @@ class Refreshed:
 
 
 def refresh_export(
-    model: str, businesses: str, users: str, target_recall: float, max_reject_fraction: float
+    model: str,
+    businesses: str,
+    users: str,
+    target_recall: float,
+    max_reject_fraction: float,
+    max_removed_fraction: float,
 ) -> Refreshed:
     """Embeds what files hold, builds the index anew and pushes both exports.
 
@@ -55,9 +60,11 @@ def refresh_export(
       users: Likewise of users.
       target_recall: What the index must find of the true ten best.
       max_reject_fraction: The largest fraction of a file's lines that may be unusable.
+      max_removed_fraction: The largest fraction of what the model knows that a file may lack.
 
     Raises:
-      InputError: If a file can't be used or the export keeps nothing to be refreshed by.
+      InputError: If a file can't be used or lacks too much, or the export keeps nothing to be
+        refreshed by.
     """
     path = find_version(model)
     model_dir, version = os.path.split(path)
@@ -71,10 +78,12 @@ def refresh_export(
     counts: dict[str, int] = {}
     if businesses:
         table = single_tables.read_table(tables.BUSINESSES, businesses, max_reject_fraction)
-        exported = _refresh_businesses(exported, table, counts)
+        _count(counts, table, "businesses", exported.tables.business_ids, max_removed_fraction)
+        exported = _refresh_businesses(exported, table)
     if users:
         table = single_tables.read_table(tables.USERS, users, max_reject_fraction)
-        exported = _refresh_users(exported, table, counts)
+        _count(counts, table, "users", exported.tables.user_ids, max_removed_fraction)
+        exported = _refresh_users(exported, table)
     queries = _draw_queries(exported.tables)
     scann_path = os.path.join(serving_dir, versions.SCANN_MODEL, version)
     with tempfile.TemporaryDirectory() as folder, futures.ThreadPoolExecutor(1) as pool:
@@ -115,11 +124,9 @@ _MODELS = (versions.SCANN_MODEL, versions.EXACT_MODEL)
 
 
 def _refresh_businesses(
-    exported: refresh.Export, table: single_tables.SingleTable, counts: dict[str, int]
+    exported: refresh.Export, table: single_tables.SingleTable
 ) -> refresh.Export:
     """Takes over a table of businesses."""
-    ids = _ids(table)
-    _count(counts, "businesses", table, ids, exported.tables.business_ids)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "businesses")
         with open(path, "wb") as file:
@@ -128,17 +135,13 @@ def _refresh_businesses(
         batches = tf.data.TFRecordDataset(path).batch(_READ_ROWS).as_numpy_iterator()
         examples = np.concatenate([np.zeros(0, object), *batches])
         places = read_places([path])
-    return refresh.refresh_businesses(exported, ids, examples, places)
+    return refresh.refresh_businesses(exported, _ids(table), examples, places)
 
 
-def _refresh_users(
-    exported: refresh.Export, table: single_tables.SingleTable, counts: dict[str, int]
-) -> refresh.Export:
+def _refresh_users(exported: refresh.Export, table: single_tables.SingleTable) -> refresh.Export:
     """Takes over a table of users."""
-    ids = _ids(table)
-    _count(counts, "users", table, ids, exported.tables.user_ids)
     covariates = {key: table.rows[key].fill_null(-1).to_numpy() for key in USER_COVARIATES}
-    return refresh.refresh_users(exported, ids, covariates)
+    return refresh.refresh_users(exported, _ids(table), covariates)
 
 
 def _ids(table: single_tables.SingleTable) -> np.ndarray:
@@ -149,17 +152,29 @@ def _ids(table: single_tables.SingleTable) -> np.ndarray:
 
 def _count(
     counts: dict[str, int],
-    kind: str,
     table: single_tables.SingleTable,
-    now: np.ndarray,
+    kind: str,
     before: np.ndarray,
+    max_removed_fraction: float,
 ) -> None:
-    """Notes what a table changes."""
+    """Notes what a table changes.
+
+    Raises:
+      InputError: If it lacks too much of what there was.
+    """
+    now = _ids(table)
     known = np.count_nonzero(IdIndex(before).rows(now) >= 0)
+    removed = int(len(before) - known)
+    if removed > max_removed_fraction * len(before):
+        raise InputError(
+            f"Expected a file with most of the {len(before):,} {kind} that the model knows; got "
+            f"one that lacks {removed:,} of them. Give all that there shall be, or "
+            "--max-removed-fraction 1 if that is meant."
+        )
     counts |= {
         kind: len(now),
         f"new {kind}": int(len(now) - known),
-        f"removed {kind}": int(len(before) - known),
+        f"removed {kind}": removed,
         f"rejected lines of {kind}": len(table.rejects),
     }
     if table.num_repeated:

@@ -151,6 +151,8 @@ class Question(Generic[Answer]):
 
 def recommend(user_ids: Sequence[str], filters: Filters) -> Question[list[list[Recommendation]]]:
     """Asks for recommendations to users; see `serving.client.Client.recommend`."""
+    if isinstance(user_ids, str):
+        raise InvalidRequestError(f"Expected a list of user ids; got {user_ids!r}. Put it in one.")
     inputs = {"user_id": list(user_ids), **filters.inputs()}
     return Question("recommend", inputs, _read_recommendations, len(user_ids))
 

@@ -59,6 +59,10 @@ def read_table(table: str, pattern: str, max_reject_fraction: float) -> SingleTa
     ]
     parsed = parsing.merge_blocks(blocks) if blocks else parsing.parse_block(table, b"", 0)
     num_lines, num_rejects = parsed.num_lines - parsed.num_blank, len(parsed.rejects)
+    if not num_lines:
+        raise errors.InputError(
+            f"Expected lines of {table} in {pattern!r}; it is empty. Give another file."
+        )
     if not parsed.rows.num_rows or num_rejects > max_reject_fraction * num_lines:
         first = parsed.rejects[0] if parsed.rejects else None
         example = f" The first: {first.reason}, in {first.line[:200]!r}." if first else ""

@@ -277,6 +277,10 @@ def test_refresh_pushes_a_version_with_other_businesses_and_users(run, tmp_path,
     broken.write_text("[]\n" * 3, encoding="utf-8")
     code, _, told = main(*refresh, "--businesses", broken)
     assert (code, "3 of 3 are. The first: not a JSON object" in told) == (1, True)
+    # The businesses of another run, perhaps.
+    broken.write_text(json.dumps(new), encoding="utf-8")
+    code, _, told = main(*refresh, "--businesses", broken)
+    assert (code, f"got one that lacks {len(lines) - 1:,} of them" in told) == (1, True)
     code, told, _ = main(*refresh[:3], "--users", files["user"], "--target-recall", 1.1)
     assert (code, "nothing was pushed" in told) == (3, True)
     assert main(*refresh[:3])[0] == 2

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from pipeline import cli
@@ -22,3 +25,46 @@ def test_id_that_begins_with_a_dash_goes_behind_two(user_id, capsys):
     assert f"unrecognized arguments: {user_id} (an id that begins" in capsys.readouterr().err
     given = cli.build_parser().parse_args(["query", "--model", "m", "--", user_id])
     assert given.user_ids == [user_id]
+
+
+def test_excluded_ids_take_no_user_along(capsys):
+    assert cli.main(["query", "--model", "m", "--exclude", "place", "user"]) == 2
+    assert "as --exclude takes all ids behind it. Put USER_ID first" in capsys.readouterr().err
+
+
+def test_one_run_at_a_time_has_a_root(tmp_path, capsys):
+    root = tmp_path / "root"
+    root.mkdir()
+    holder = (
+        "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.flock(file, fcntl.LOCK_EX);"
+        "print('locked', file=file, flush=True); print('there', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", holder, str(root / ".lock")]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "there\n"
+        assert cli.main(["run", "--data", str(tmp_path), "--root", str(root)]) == 1
+        told = capsys.readouterr().err
+        assert f"Expected no other run on {str(root)!r}; got that of process locked" in told
+        other.communicate("")
+    # It is free again, and the data are looked at.
+    assert cli.main(["run", "--data", str(tmp_path), "--root", str(root)]) == 1
+    assert "no other run" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (RuntimeError("KeyboardInterrupt [while running 'Score']"), 130, "interrupted; run the"),
+        (PermissionError(13, "Permission denied", "/ro"), 1, "Expected to be allowed to read"),
+    ],
+)
+def test_what_is_no_defect_is_not_called_one(error, code, message, monkeypatch, capsys):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr("pipeline.commands.doctor", fail)
+    assert cli.main(["doctor"]) == code
+    told = capsys.readouterr().err
+    assert message in told and "defect" not in told
