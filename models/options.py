@@ -104,6 +104,8 @@ class ModelOptions(Options):
       max_newcomer_cost: Share of the eval split's NDCG that lists may lose to businesses without
         visits: they get so much of the popularity that their covariates promise.
       dropout: Share of hidden units dropped in training.
+      user_profile_dropout: Share of training rows whose user's covariates are hidden, as in a
+        request that tells a history alone.
       user_cold_dropout: Share of rating rows whose user's history is hidden in training.
       business_cold_dropout: Share of rating rows whose business's history is hidden in training.
       id_dropout: Share of businesses whose id is hidden from a training step.
@@ -125,6 +127,7 @@ class ModelOptions(Options):
     candidate_prior: bool = True
     max_newcomer_cost: Share = 0.005
     dropout: Share = 0.1
+    user_profile_dropout: Share = 0.05
     user_cold_dropout: Share = 0.05
     business_cold_dropout: Share = 0.05
     id_dropout: Share = 0.0

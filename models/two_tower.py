@@ -94,6 +94,7 @@ class TwoTowerModel(tfrs.Model):
         )
         self._keep_users = Dropout(options.user_cold_dropout)
         self._keep_businesses = Dropout(options.business_cold_dropout)
+        self._keep_profiles = Dropout(options.user_profile_dropout)
         self.retrieval_task = UserSoftmaxRetrieval()
         # It takes the mean over a batch in any case; Keras lets no other reduction into a strategy.
         self.rating_task = tfrs.tasks.Ranking(
@@ -226,7 +227,7 @@ class TwoTowerModel(tfrs.Model):
             visits, tags = tf.split(business_inputs[TASTE], [self.sums.taste.taste_dim, -1], axis=1)
             business_inputs[TASTE] = tf.concat([_drop_rows(visits, keep), tags], axis=1)
         query = self.query_tower.rating(
-            {NUMERIC: tf.gather(self._user_numeric, inputs["user_rows"]), SUMS: user_sums},
+            {NUMERIC: self._gather_profiles(inputs["user_rows"], training), SUMS: user_sums},
             training,
         )
         candidate = self.candidate_tower.rating(business_inputs, training)
@@ -262,7 +263,7 @@ class TwoTowerModel(tfrs.Model):
         weights = tf.gather(self.history_weights, tf.gather(rows, histories.values))
         queries = self.query_tower.retrieval(
             query_inputs(
-                tf.gather(self._user_numeric, inputs["query_rows"]),
+                self._gather_profiles(inputs["query_rows"], training),
                 tf.zeros([1, 0]),
                 inputs.get("user_vectors", self._gather_user_vectors(inputs["query_rows"])),
                 histories.with_values(visited),
@@ -272,6 +273,12 @@ class TwoTowerModel(tfrs.Model):
         )
         return self.retrieval_task(
             queries, candidates, positives.with_values(asked), inputs["candidate_offsets"]
+        )
+
+    def _gather_profiles(self, rows: tf.Tensor, training: bool) -> tf.Tensor:
+        numeric = tf.gather(self._user_numeric, rows)
+        return (
+            _drop_rows(numeric, _draw_rows(self._keep_profiles, numeric)) if training else numeric
         )
 
     def _gather_user_vectors(self, rows: tf.Tensor) -> tf.Tensor:
@@ -447,10 +454,10 @@ def query_inputs(
 
 
 def _draw_rows(keep: Dropout, rows: tf.Tensor) -> tf.Tensor:
-    """Draws the rows whose history training shows, `[batch, 1]` bool."""
+    """Draws the rows that training shows, `[batch, 1]` bool."""
     return keep(tf.ones([tf.shape(rows)[0], 1]), training=True) > 0
 
 
 def _drop_rows(columns: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
-    """Replaces the rows that are not kept by those of an entity without ratings."""
+    """Replaces the rows that are not kept by those of an entity of which nothing is known."""
     return tf.where(keep, columns, 0.0)

@@ -73,6 +73,7 @@ def fit_towers(world: World, width: int, rating_dim: int, seed: int) -> Fitted:
         query_covariates=0.0,
         candidate_covariates=0.0,
         dropout=0.0,
+        user_profile_dropout=0.0,
         user_cold_dropout=0.0,
         business_cold_dropout=0.0,
     )

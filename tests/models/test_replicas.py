@@ -13,9 +13,8 @@ from models.options import MIRRORED, MULTI_WORKER
 from tests.harnesses.training_process import TrainingProcesses, cluster_environment, wait
 
 # Replicas draw units to drop of their own; without that they do what one does, to the last digits.
-_NOTHING_HIDDEN = dict.fromkeys(
-    ("dropout", "user_cold_dropout", "business_cold_dropout", "id_dropout"), 0.0
-)
+_HIDDEN = ("", "user_profile_", "user_cold_", "business_cold_", "id_")
+_NOTHING_HIDDEN = {f"{what}dropout": 0.0 for what in _HIDDEN}
 _MODEL = {**_NOTHING_HIDDEN, "temperature": 0.12}
 _SHORT = {"min_steps": 60}
 

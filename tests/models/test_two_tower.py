@@ -56,6 +56,7 @@ def _build(**changes) -> TwoTowerModel:
             "user_embedding": False,
             "query_covariates": 0.3,
             "candidate_covariates": 0.3,
+            "user_profile_dropout": 0.0,
             **changes,
         },
     )
@@ -245,6 +246,20 @@ class TestLosses:
         visits = model.sums.taste.taste_dim
         model._taste = tf.pad(model._taste[:, visits:], [[0, 0], [visits, 0]])
         assert hidden == pytest.approx(model.rating_loss(blank).numpy(), rel=1e-5)
+
+    @pytest.mark.parametrize("task", ["rating", "retrieval"])
+    def test_profile_dropout_hides_covariates_of_users(self, task):
+        nothing_else = {"user_cold_dropout": 0.0, "business_cold_dropout": 0.0, "dropout": 0.0}
+        model = _build(user_profile_dropout=0.5, id_dropout=0.0, **nothing_else)
+        batch = _rating_batch(model) if task == "rating" else _retrieval_batch()
+
+        def losses(count):
+            loss = getattr(model, f"{task}_loss")
+            return {round(float(loss(batch, training=True)), 3) for _ in range(count)}
+
+        assert len(losses(40)) > 1
+        model._user_numeric = tf.zeros_like(model._user_numeric)
+        assert len(losses(10)) == 1
 
     @pytest.mark.parametrize("side", ["user", "business"])
     def test_cold_dropout_of_one_side_leaves_the_other(self, side):
