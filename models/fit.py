@@ -81,6 +81,8 @@ class Fit:
         self.interactions = interactions
         self.options = options
         self._histories = interactions.histories(star.users.num_rows)
+        # What is in a history can't be asked for as well, even if it was visited again.
+        self._visited = interactions.visited(star.users.num_rows)
         # By taste dimension, the latest only, as the sums of millions of rows take gigabytes.
         self._ratings: dict[int, RatingData] = {}
         self._sums: dict[int, RatingSums] = {}
@@ -116,7 +118,7 @@ class Fit:
         """Makes the training loop of a task."""
         if task == RATING:
             return RatingLoop(model, self._rating_data(int(options.taste_dim)), training)
-        return RetrievalLoop(model, self._histories, training)
+        return RetrievalLoop(model, self._visited, training)
 
     def start(self, recipe: Recipe) -> Callable[[TrainingLoop], None] | None:
         """Returns what sets the variables of a loop to what was learnt before, if that is to be."""

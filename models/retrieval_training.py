@@ -32,7 +32,7 @@ class RetrievalLoop(TrainingLoop):
 
         Args:
           model: The model.
-          histories: Each user's businesses, as rows.
+          histories: Each user's businesses, as rows, each once.
           options: Length and pace of training.
         """
         self._histories = histories

@@ -184,7 +184,11 @@ class Interactions:
         return float(self.stars.mean(dtype=np.float64))
 
     def histories(self, num_users: int) -> Bag:
-        """Returns the businesses that each user visited, each once, ascending."""
+        """Returns each user's businesses, in file order."""
+        return Bag.from_pairs(self.user_rows, self.business_rows, num_users)
+
+    def visited(self, num_users: int) -> Bag:
+        """Returns each user's businesses, each once, ascending."""
         return new_visits(self, self[:0], num_users)
 
 

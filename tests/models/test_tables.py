@@ -78,8 +78,8 @@ class TestInteractions:
         assert both.business_rows.tolist() == [2, 2, 0, 2]
         assert both.stars.tolist() == [5.0, 3.0, 1.0, 5.0]
 
-    def test_histories_list_everyone(self):
-        assert _lists(self.ratings.histories(3)) == [[2], [0, 2], []]
+    def test_histories_list_everyone_in_file_order(self):
+        assert _lists(self.ratings.histories(3)) == [[2], [2, 0], []]
 
 
 def test_index_finds_rows_and_marks_unknown_ids():
@@ -182,9 +182,9 @@ def _visits(*pairs):
     return tables.Interactions(users, businesses, np.ones(len(pairs), np.float32))
 
 
-def test_histories_have_each_business_once():
-    histories = _visits((1, 5), (0, 2), (1, 3), (1, 5)).histories(3)
-    assert [histories.row(user).tolist() for user in range(3)] == [[2], [3, 5], []]
+def test_visited_is_each_business_once():
+    visited = _visits((1, 5), (0, 2), (1, 3), (1, 5)).visited(3)
+    assert [visited.row(user).tolist() for user in range(3)] == [[2], [3, 5], []]
 
 
 def test_new_visits_are_those_that_were_not_made_before():
