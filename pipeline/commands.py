@@ -312,6 +312,13 @@ def score(args: argparse.Namespace) -> int:
         counts = batch_scoring.score_pairs(args.model, args.pairs, args.out, options)
     console.say(", ".join(f"{name} {count:,}" for name, count in counts.items()))
     console.say(f"in {args.out}")
+    if not counts["rows"]:
+        console.note(
+            "nothing was found: the input is empty, or nothing passes the filters, whose labels "
+            "are meant as the data spell them"
+        )
+    elif counts["unknown"] == counts["users" if args.users else "pairs"]:
+        console.note("the model knows none of them: is this the right file?")
     return DONE
 
 

@@ -111,7 +111,7 @@ def _no_model(path: str) -> InputError:
     return InputError(
         f"Expected an exported model at {path!r}: a folder with {_SAVED_MODEL}, with numbered "
         f"versions, or a pipeline root with {_MODEL_IN_ROOT}; got {got}. Run `t2rec run` first or "
-        "give another path."
+        "give another path; a run whose model was not blessed says at its end where that lies."
     )
 
 

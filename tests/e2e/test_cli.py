@@ -303,6 +303,13 @@ def test_score_writes_parquet_for_users_and_pairs(run, tmp_path):
     merged = pd.read_parquet(tmp_path / "p").merge(frame, on=["user_id", "business_id"])
     assert len(merged) == 10
     assert (merged["rating_x"] - merged["rating_y"]).abs().max() < 1e-3
+    strangers = tmp_path / "strangers.txt"
+    strangers.write_text("one\ntwo\n")
+    asked = ("score", "--model", run.root, "--users", strangers)
+    done = t2rec(*asked, "--out", tmp_path / "s")
+    assert (done.returncode, "the model knows none of them" in done.stderr) == (0, True)
+    done = t2rec(*asked, "--out", tmp_path / "c", "--category", "No such")
+    assert (done.returncode, "nothing was found" in done.stderr) == (0, True)
 
 
 @pytest.mark.slow
