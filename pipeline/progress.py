@@ -94,7 +94,10 @@ class _Details(logging.Handler):
     """Indents what components say of their own progress."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        console.note(f"        {record.getMessage()}")
+        try:
+            console.note(f"        {record.getMessage()}")
+        except OSError:  # Such as of a full disk, where the terminal is a file.
+            self.handleError(record)
 
 
 def log_to_file(path: str) -> None:
