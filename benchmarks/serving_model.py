@@ -84,6 +84,7 @@ def make_tables(num_users: int, num_businesses: int) -> RecommenderTables:
         rating_dim=_RATING_DIM,
         seen=Bag.from_pairs(rows, seen, num_users),
         mean_stars=3.5,
+        mean_age_years=1.0,
         business_bias=np.zeros(num_businesses, np.float32),
         taste=np.zeros([num_businesses, 0], np.float32),
         history_weights=np.ones(num_businesses, np.float32),

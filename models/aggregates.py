@@ -51,6 +51,12 @@ class RatingSums:
     bias: BiasModel
     taste: Taste
 
+    @property
+    def mean_age_years(self) -> float:
+        """How long before the newest rating one was, on average."""
+        count, ages_years = self.users[:, [0, NUM_SUMS - 1]].sum(axis=0, dtype=np.float64)
+        return float(ages_years / max(count, 1.0))
+
 
 def aggregate_features(sums: tf.Tensor, shrinkage: tf.Tensor | float) -> tf.Tensor:
     """Turns sums over an entity's ratings into tower inputs.

@@ -50,6 +50,7 @@ def build_tables(
         rating_dim=model.rating_block_dim,
         seen=seen,
         mean_stars=model.sums.bias.mean_stars,
+        mean_age_years=model.sums.mean_age_years,
         business_bias=model.sums.bias.business_bias.astype(np.float32),
         taste=model.sums.taste.businesses,
         history_weights=model.history_weights.numpy(),

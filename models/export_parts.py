@@ -23,6 +23,7 @@ _HOLD = {
     "refreshable": "candidate tower and what training learnt under ids, for a refresh",
     "search": "index of the approximate search",
     "mean_stars": "mean training rating",
+    "mean_age_years": "mean age of a training rating, which those of requests count as",
     "default_weights": "what the blocks count by default",
     "rating_dim": "width of the rating block",
     "low_pass_dim": "coordinates of the low-pass block",

@@ -50,6 +50,7 @@ class ExportedTables(tf.Module):
         self.candidate_embeddings = _fixed("candidate_embeddings", tables.candidate_embeddings)
         self.default_weights = _fixed("default_weights", np.array(weights, np.float32))
         self.mean_stars = _fixed("mean_stars", np.float32(tables.mean_stars))
+        self.mean_age_years = _fixed("mean_age_years", np.float32(tables.mean_age_years))
         self.business_bias = _fixed(
             "business_bias", np.pad(tables.business_bias, unknown).astype(np.float32)
         )
@@ -106,6 +107,7 @@ def read_restored(loaded: Any, path: str) -> RecommenderTables:
         rating_dim=int(loaded.rating_dim.numpy()),
         seen=Bag(loaded.seen_values.numpy(), splits[:-1]),
         mean_stars=float(loaded.mean_stars.numpy()),
+        mean_age_years=float(loaded.mean_age_years.numpy()),
         business_bias=loaded.business_bias.numpy()[:num_businesses],
         taste=loaded.taste.numpy()[:num_businesses],
         history_weights=loaded.history_weights.numpy(),

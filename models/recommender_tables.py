@@ -25,6 +25,7 @@ class RecommenderTables:
       rating_dim: Trailing coordinates, those of the rating block.
       seen: By user, the rows of the businesses that they rated in training.
       mean_stars: Mean training rating, in stars.
+      mean_age_years: How long before the newest training rating one was, on average.
       business_bias: `[num_businesses]` float32 array, in stars.
       taste: `[num_businesses, business_dim]` float32 array: `models.taste`.
       history_weights: `[num_businesses]` float32 array: what each weighs in a history.
@@ -47,6 +48,7 @@ class RecommenderTables:
     rating_dim: int
     seen: Bag
     mean_stars: float
+    mean_age_years: float
     business_bias: np.ndarray
     taste: np.ndarray
     history_weights: np.ndarray

@@ -83,7 +83,8 @@ def _sum_ratings(exported: ExportedTables, rows, stars, rated) -> tf.Tensor:
         residual**2,
         tf.cast(stars > 4.5, tf.float32),
         tf.cast(stars < 1.5, tf.float32),
-        tf.zeros_like(residual),  # Their age: what a request tells happened lately.
+        # When they were made is not told: of the age that is usual in training.
+        tf.fill(tf.shape(residual), exported.mean_age_years),
     ]
     taste = tf.gather(exported.taste, rows)
     columns = tf.concat([tf.stack(columns, axis=2), taste, residual[:, :, None] * taste], axis=2)

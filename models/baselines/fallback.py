@@ -105,6 +105,7 @@ def build_tables(data: BaselineData, rating: Servable, retrieval: Servable) -> R
         rating_dim=rates[0].shape[1],
         seen=data.fitted.histories(sizes[0]),
         mean_stars=data.fitted.mean_stars,
+        mean_age_years=0.0,
         business_bias=np.zeros(sizes[1], np.float32),
         taste=np.zeros([sizes[1], 0], np.float32),
         history_weights=np.zeros(sizes[1], np.float32),

@@ -128,6 +128,7 @@ class TestBuildTables:
     def test_bias_and_counts_are_those_of_the_fitted_interactions(self, exact_export, trained):
         tables, fitted = exact_export.tables, trained.fitted
         assert tables.mean_stars == pytest.approx(float(fitted.stars.mean()), rel=1e-6)
+        assert tables.mean_age_years == pytest.approx(fitted.ages_years().mean(), rel=1e-5)
         counts = np.bincount(fitted.business_rows, minlength=len(tables.business_ids))
         # Weight 1/√(count + 1), as the history's power is .5.
         np.testing.assert_allclose(tables.history_weights, (counts + 1) ** -0.5, rtol=1e-6)
@@ -178,7 +179,7 @@ def test_tables_round_trip(exact_export, read):
         loaded, saved = getattr(tables, field), getattr(exact_export.tables, field)
         assert loaded.dtype == saved.dtype, field
     for name, value in vars(exact_export.tables).items():
-        if name in {"mean_stars", "factor_weight", "low_pass_weight"}:
+        if name in {"mean_stars", "mean_age_years", "factor_weight", "low_pass_weight"}:
             assert getattr(tables, name) == pytest.approx(value)  # Kept in 32 bits.
         else:
             assert _same(getattr(tables, name), value), name

@@ -39,6 +39,7 @@ def _tables(num_businesses, num_users=600, clusters=40, seed=0) -> RecommenderTa
         rating_dim=_RATING,
         seen=Bag(np.zeros(0, np.int32), np.zeros(num_users + 1, np.int64)),
         mean_stars=3.5,
+        mean_age_years=1.0,
         business_bias=np.zeros(num_businesses, np.float32),
         taste=np.zeros([num_businesses, 0], np.float32),
         history_weights=np.ones(num_businesses, np.float32),

@@ -89,6 +89,7 @@ def make_tables(num_businesses: int):
             rows, rng.integers(num_businesses, size=len(rows)).astype(np.int32), NUM_USERS
         ),
         mean_stars=3.5,
+        mean_age_years=1.0,
         business_bias=rng.normal(size=num_businesses).astype(np.float32),
         taste=np.zeros([num_businesses, 0], np.float32),
         history_weights=rng.uniform(0.1, 1.0, size=num_businesses).astype(np.float32),

@@ -37,6 +37,7 @@ def serving(tmp_path_factory):
         rating_dim=1,
         seen=Bag.from_pairs(own, own, NUM_USERS),
         mean_stars=3.5,
+        mean_age_years=1.0,
         business_bias=np.zeros(NUM_BUSINESSES, np.float32),
         taste=np.zeros([NUM_BUSINESSES, 0], np.float32),
         history_weights=np.ones(NUM_BUSINESSES, np.float32),
