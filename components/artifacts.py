@@ -1,4 +1,4 @@
-"""TFX artifact types of this pipeline."""
+"""TFX artifact types of this pipeline, and the files that several components know."""
 
 import json
 import os
@@ -8,6 +8,8 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact, artifact_utils, system_artifacts
 
 METRICS_FILE = "metrics.json"
+# Of `Baselines`.
+SKIPPED_FILE, TRAINED_FILE, FALLBACK_FILE = "skipped.json", "trained.json", "fallback.json"
 
 
 class Rejects(artifact.Artifact):

@@ -1,6 +1,7 @@
 """Builds models and their training loops on one set of interactions."""
 
 import dataclasses
+import functools
 import logging
 import os
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from models.recipes import (
 )
 from models.retrieval_training import RetrievalLoop
 from models.spectral import Spectrum
-from models.tables import EntityTable, Interactions
+from models.tables import Bag, EntityTable, Interactions
 from models.taste import Taste
 from models.training_loop import TrainingLoop
 from models.two_tower import TwoTowerModel
@@ -81,8 +82,6 @@ class Fit:
         self.interactions = interactions
         self.options = options
         self._histories = interactions.histories(star.users.num_rows)
-        # What is in a history can't be asked for as well, even if it was visited again.
-        self._visited = interactions.visited(star.users.num_rows)
         # By taste dimension, the latest only, as the sums of millions of rows take gigabytes.
         self._ratings: dict[int, RatingData] = {}
         self._sums: dict[int, RatingSums] = {}
@@ -119,6 +118,11 @@ class Fit:
         if task == RATING:
             return RatingLoop(model, self._rating_data(int(options.taste_dim)), training)
         return RetrievalLoop(model, self._visited, training)
+
+    @functools.cached_property
+    def _visited(self) -> Bag:
+        """What lists learn from: a visit in a history can't be asked for as well, if made again."""
+        return self.interactions.visited(self.star.users.num_rows)
 
     def start(self, recipe: Recipe) -> Callable[[TrainingLoop], None] | None:
         """Returns what sets the variables of a loop to what was learnt before, if that is to be."""

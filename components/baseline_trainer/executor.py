@@ -16,6 +16,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components import entity_tables, examples
+from components.artifacts import FALLBACK_FILE, SKIPPED_FILE, TRAINED_FILE
 from models import features
 from models.baselines import fallback, registry
 from models.baselines.attempts import Attempted, Limits, Skipped, attempt
@@ -26,8 +27,6 @@ from models.baselines.popularity import Popularity
 from models.evaluation import RetrievalEvaluation
 from models.measurements import CUT_OFFS
 from models.slices import Known
-
-SKIPPED_FILE, TRAINED_FILE, FALLBACK_FILE = "skipped.json", "trained.json", "fallback.json"
 
 _LOG = logging.getLogger("t2rec")
 

@@ -1,28 +1,31 @@
 """Reads what BaselineTrainer wrote."""
 
 import io
-import json
 import os
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from tfx import types
 from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+
+from components.artifacts import FALLBACK_FILE, SKIPPED_FILE, TRAINED_FILE, read_json
 
 
 class BaselineOutputs:
     """What the baselines say about the test split, and how they did on eval."""
 
-    def __init__(self, uri: str):
+    def __init__(self, channel: list[types.Artifact]):
         """Reads the small files.
 
         Args:
-          uri: Folder of a `Baselines` artifact.
+          channel: The one `Baselines` artifact.
         """
-        self._uri = uri
-        self.skipped: dict[str, dict[str, str]] = read_json(uri, "skipped.json")
-        self.fallback: dict[str, str] = read_json(uri, "fallback.json")
-        self.trained: dict[str, dict[str, Any]] = read_json(uri, "trained.json")
+        self._uri = artifact_utils.get_single_uri(channel)
+        self.skipped: dict[str, dict[str, str]] = read_json(channel, SKIPPED_FILE)
+        self.fallback: dict[str, str] = read_json(channel, FALLBACK_FILE)
+        self.trained: dict[str, dict[str, Any]] = read_json(channel, TRAINED_FILE)
 
     def eval_losses(self, task: str) -> dict[str, float]:
         """Returns each baseline's loss on eval, `rating` or `retrieval`."""
@@ -47,9 +50,3 @@ class BaselineOutputs:
         with fileio.open(os.path.join(self._uri, task, f"{name}.parquet"), "rb") as file:
             frame = pd.read_parquet(io.BytesIO(file.read()), columns=list(columns))
         return {column: frame[column].to_numpy() for column in columns}
-
-
-def read_json(uri: str, name: str) -> dict[str, Any]:
-    """Reads a JSON file of an artifact."""
-    with fileio.open(os.path.join(uri, name)) as file:
-        return json.loads(file.read())

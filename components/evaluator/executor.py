@@ -72,7 +72,7 @@ class Executor(base_executor.BaseExecutor):
         previous, note = _load_previous(exec_properties["serving_dir"], star, split.test)
         if previous:
             models[PREVIOUS] = previous
-        baselines = BaselineOutputs(artifact_utils.get_single_uri(input_dict["baselines"]))
+        baselines = BaselineOutputs(input_dict["baselines"])
 
         measured: dict[str, Any] = {}
         rating = retrieval = None
