@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from models.errors import ConfigError, InputError
 from models.theory import experiments
-from pipeline import commands, console
+from pipeline import commands, console, filter_options
 from pipeline.commands import BAD_USAGE, FAILED, INTERRUPTED
 from serving import server_options
 
@@ -186,16 +186,7 @@ def build_parser() -> argparse.ArgumentParser:
     query.add_argument(
         "--tls-authority", metavar="FILE", default="", help="PEM, for https:// and grpcs://"
     )
-    query.add_argument("-k", "--k", type=int, default=10, help="businesses a user")
-    query.add_argument("--exclude-seen", action="store_true", help="leave out rated businesses")
-    _add_filters(query)
-    query.add_argument("--min-stars", metavar="STARS", type=float, default=0.0)
-    query.add_argument("--retrieval-weight", metavar="W", type=float, help="of affinity")
-    query.add_argument("--rating-weight", metavar="W", type=float, help="of predicted stars")
-    query.add_argument(
-        "--shortlist", metavar="N", type=int, default=0,
-        help="rank the best N again, by predicted stars",
-    )  # fmt: skip
+    filter_options.add_arguments(query)
     query.set_defaults(command=commands.query)
 
     refresh = subparsers.add_parser(
@@ -236,9 +227,7 @@ def build_parser() -> argparse.ArgumentParser:
     what = score.add_mutually_exclusive_group(required=True)
     what.add_argument("--users", metavar="FILE|all", help="recommend to each")
     what.add_argument("--pairs", metavar="FILE", help="predict the stars of each")
-    score.add_argument("-k", "--k", type=int, default=10, help="businesses a user")
-    score.add_argument("--exclude-seen", action="store_true", help="leave out rated businesses")
-    _add_filters(score)
+    filter_options.add_arguments(score)
     score.add_argument("--exclude-file", metavar="FILE", help="with more ids to leave out")
     score.add_argument(
         "--out", metavar="DIR", required=True, help="a killed job goes on there if started again"
@@ -252,17 +241,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     doctor.set_defaults(command=commands.doctor)
     return parser
-
-
-def _add_filters(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--exclude", metavar="BUSINESS_ID", nargs="+", default=[])
-    parser.add_argument("--category", default="")
-    parser.add_argument("--city", default="")
-    parser.add_argument("--open-at", metavar="WHEN", help="now, or a day and a time: 'Fri 21:00'")
-    parser.add_argument(
-        "--near", metavar=("LATITUDE", "LONGITUDE", "KM"), type=float, nargs=3,
-        help="degrees, and how far from there at most",
-    )  # fmt: skip
 
 
 def _add_beam(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ Each takes the arguments that `pipeline.cli` parsed and returns an exit code.
 import argparse
 import collections
 import contextlib
+import dataclasses
 import fcntl
 import os
 import shlex
@@ -14,8 +15,9 @@ from collections.abc import Iterator, Sequence
 
 from models.errors import ConfigError, InputError
 from models.theory import experiments
-from pipeline import console
+from pipeline import console, filter_options
 from serving import server_options
+from serving.questions import Filters
 
 DONE, FAILED, BAD_USAGE, NOT_BLESSED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -285,31 +287,22 @@ def score(args: argparse.Namespace) -> int:
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from models import features
-    from pipeline import progress, query
-    from serving import batch_scoring, bulk_filters, row_sources
+    from pipeline import progress
+    from serving import batch_scoring, row_sources
 
-    _check_filters(args)
+    filters = _filters_of_a_job(args)
     progress.show_details()
     files = [args.pairs or args.users]
     paths = [path for path in files if path != batch_scoring.ALL_USERS]
     options = PipelineOptions(_beam_args(args, [args.model, args.out, *paths]))
-    if args.users:
-        excluded = list(args.exclude)
-        if args.exclude_file:
-            excluded += row_sources.read_column(args.exclude_file, features.BUSINESS_ID)
-        filters = bulk_filters.Filters(
-            category=args.category,
-            city=args.city,
-            open_at_minute=query.parse_time(args.open_at) if args.open_at else -1,
-            near_degrees=tuple(args.near[:2]) if args.near else (0.0, 0.0),
-            within_km=args.near[2] if args.near else 0.0,
-            excluded=tuple(excluded),
-        )
-        counts = batch_scoring.score_users(
-            args.model, args.users, args.k, args.exclude_seen, args.out, options, filters
-        )
-    else:
+    if args.pairs:
         counts = batch_scoring.score_pairs(args.model, args.pairs, args.out, options)
+    else:
+        if args.exclude_file:
+            more = row_sources.read_column(args.exclude_file, features.BUSINESS_ID)
+            excluded = [*filters.exclude_business_ids, *more]
+            filters = dataclasses.replace(filters, exclude_business_ids=excluded)
+        counts = batch_scoring.score_users(args.model, args.users, args.out, filters, options)
     console.say(", ".join(f"{name} {count:,}" for name, count in counts.items()))
     console.say(f"in {args.out}")
     if not counts["rows"]:
@@ -322,25 +315,19 @@ def score(args: argparse.Namespace) -> int:
     return DONE
 
 
-def _check_filters(args: argparse.Namespace) -> None:
-    """Refuses what would be taken for nothing.
+def _filters_of_a_job(args: argparse.Namespace) -> Filters:
+    """Reads the filters of a batch job.
 
     Raises:
-      ConfigError: If filters of lists are given for pairs, or a distance is none.
+      ConfigError: If one can't be read, or there are some of lists for pairs.
     """
-    filters = ("exclude_seen", "exclude", "exclude_file", "category", "city", "open_at", "near")
-    given = [name for name in filters if getattr(args, name)]
+    given = filter_options.list_given(args) + ["--exclude-file"] * bool(args.exclude_file)
     if args.pairs and given:
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise ConfigError(
-            f"Expected no filters with --pairs, each of which is rated; got {names}. Leave them "
-            "out, or give --users."
+            f"Expected no options of lists with --pairs, each of which is rated; got "
+            f"{', '.join(given)}. Leave them out, or give --users."
         )
-    if args.near and not args.near[2] > 0:
-        raise ConfigError(
-            f"Expected a distance over 0 km as the third number of --near; got {args.near[2]:g}. "
-            "Correct it, or leave --near out."
-        )
+    return filter_options.from_arguments(args)
 
 
 def doctor(args: argparse.Namespace) -> int:

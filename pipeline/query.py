@@ -1,16 +1,13 @@
 """`t2rec query`: asks a server or an export, and prints lists."""
 
 import argparse
-import datetime
+import dataclasses
 import os
-import re
 
-from models import features
 from models.errors import ConfigError
-from pipeline import console
+from pipeline import console, filter_options
 from serving import client
 from serving.errors import ServingError
-from serving.questions import minute_of_week
 
 _COLUMNS = ["rank", "business_id", "name", "score", "predicted stars"]
 
@@ -38,59 +35,21 @@ def show(args: argparse.Namespace) -> None:
     else:
         asked = client.LocalClient(args.model)
     users = args.user_ids or [_any_user(args.model)]
-    *near, within_km = args.near or [0.0]
-    lists = asked.recommend(
-        users,
-        k=args.k,
-        exclude_seen=args.exclude_seen,
-        exclude_business_ids=args.exclude,
-        category=args.category,
-        city=args.city,
-        open_at_minute=parse_time(args.open_at) if args.open_at else None,
-        near_degrees=tuple(near) or None,
-        within_km=within_km,
-        min_stars=args.min_stars,
-        retrieval_weight=args.retrieval_weight,
-        rating_weight=args.rating_weight,
-        shortlist=args.shortlist,
-    )
+    filters = filter_options.from_arguments(args)
+    lists = asked.recommend(users, **dataclasses.asdict(filters))
+    unknown = _unknown(asked, users)
     for user, recommendations in zip(users, lists, strict=True):
         names = _names(asked, [found.business_id for found in recommendations])
         rows = [
             [str(rank), found.business_id, name, f"{found.score:.4f}", f"{found.rating:.2f}"]
             for rank, (found, name) in enumerate(zip(recommendations, names, strict=True), 1)
         ]
-        console.say(f"for user {user}")
+        console.say(f"for user {user}{', a newcomer to the model' * (user in unknown)}")
         console.say(
             console.table(_COLUMNS, rows)
             if rows
             else "no business passes all filters; a category or city is meant as the data spells it"
         )
-
-
-def parse_time(text: str) -> int:
-    """Reads a time of the week.
-
-    Args:
-      text: `now`, or a day's English name, at least three letters of it, and a time: `Fri 21:00`.
-
-    Returns:
-      Minutes since Monday began.
-
-    Raises:
-      ConfigError: If it is neither.
-    """
-    if text.lower() == "now":
-        return minute_of_week(datetime.datetime.now())
-    found = re.fullmatch(r"([a-z]{3,9})\s+(\d{1,2}):(\d\d)", text.strip().lower())
-    if found:
-        days = [day for day in features.DAYS if day.lower().startswith(found[1])]
-        hour, minute = int(found[2]), int(found[3])
-        if days and hour < 24 and minute < 60:
-            return features.DAYS.index(days[0]) * 1_440 + hour * 60 + minute
-    raise ConfigError(
-        f"Expected `now` or a day and a time such as 'Fri 21:00' for --open-at; got {text!r}."
-    )
 
 
 def _names(asked: client.Client, business_ids: list[str]) -> list[str]:
@@ -99,6 +58,16 @@ def _names(asked: client.Client, business_ids: list[str]) -> list[str]:
         return [place.name for place in asked.describe(business_ids)]
     except ServingError:
         return [""] * len(business_ids)
+
+
+def _unknown(asked: client.Client, users: list[str]) -> set[str]:
+    """Finds users of whom a model knows no more than of nobody, whose id is empty."""
+    try:
+        embeddings = asked.predict("embed_query", {"user_id": [*users, ""]})["embedding"]
+    except ServingError:  # Not every model has a query tower.
+        return set()
+    *known, nobody = map(list, embeddings)
+    return {user for user, one in zip(users, known, strict=True) if one == nobody}
 
 
 def _any_user(model: str) -> str:

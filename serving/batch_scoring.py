@@ -18,32 +18,37 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+import tensorflow as tf
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils import shared
 
 from models import features
-from models.errors import InputError
 from models.exported_tables import USER_IDS_FILE
-from models.signature_inputs import MAX_K
-from serving.bulk_filters import NO_FILTERS, Filters
+from models.recommender import RECOMMEND
+from models.signature_inputs import checked
 from serving.bulk_scorers import (
     PAIR_SCHEMA,
     RECOMMENDATION_SCHEMA,
     Scorer,
     load_scorer,
 )
+from serving.errors import InvalidRequestError
 from serving.job_folder import JobFolder, StagedChunk
 from serving.job_progress import JobProgress
-from serving.loader import find_version
+from serving.loader import SAVED_MODEL, find_version, reason
+from serving.questions import Filters
 from serving.row_sources import Source, find_sources, read_chunks
+from serving.signatures import read_saved_model
 
 # Stands for all users of the export.
 ALL_USERS = "all"
 
+_NO_FILTERS = Filters()
+
 # The files of a model that tell it from another one.
-_MODEL_FILES = (("saved_model.pb",), ("variables", "variables.index"))
+_MODEL_FILES = ((SAVED_MODEL,), ("variables", "variables.index"))
 
 # Rows of a chunk, which is what a worker takes, what a kill may lose, and a file of the output:
 # some seconds of work.
@@ -54,23 +59,19 @@ _PAIRS_A_CHUNK = 1 << 18
 def score_users(
     model: str,
     users: str,
-    k: int,
-    exclude_seen: bool,
     out: str,
+    filters: Filters = _NO_FILTERS,
     pipeline_options: PipelineOptions | None = None,
-    filters: Filters = NO_FILTERS,
 ) -> dict[str, int]:
-    """Recommends k businesses to each of many users, or goes on where a killed job stopped.
+    """Recommends businesses to each of many users, or goes on where a killed job stopped.
 
     Args:
       model: As `serving.loader.find_version` takes it.
       users: Path or glob of files with a `user_id` each row, as `find_sources` takes it, or "all"
         for all users of the model.
-      k: The most recommendations a user gets.
-      exclude_seen: Whether to leave out what a user rated in training.
       out: Folder of the output, without output of another job.
+      filters: What lists may hold, how long they are, and how they are ordered.
       pipeline_options: Beam's options.
-      filters: Which businesses may be recommended.
 
     Returns:
       Counts: `users` scored, `rows` written, `unknown` users, who got a newcomer's answer, and
@@ -78,13 +79,27 @@ def score_users(
 
     Raises:
       InputError: If there is no model, no input, or there is output of another job.
+      InvalidRequestError: If the model does not take the filters.
     """
-    if not 1 <= k <= MAX_K:
-        raise InputError(f"Expected k from 1 to {MAX_K:,}; got {k}. Give another k.")
     path = find_version(model)
+    _check_filters(path, filters)
     pattern = os.path.join(path, USER_IDS_FILE) if users == ALL_USERS else users
-    task = _Recommend(path, k, exclude_seen, filters)
+    task = _Recommend(path, filters)
     return _run(find_sources(pattern, task.columns), task, JobFolder(out), pipeline_options)
+
+
+def _check_filters(path: str, filters: Filters) -> None:
+    """Refuses at once, in its words, what the model would refuse of every chunk."""
+    signature = read_saved_model(os.path.join(path, SAVED_MODEL)).signatures[RECOMMEND]
+    nobody: list[str] = []
+    given = signature.convert({features.USER_ID: nobody, **filters.inputs()})
+    inputs = dict(zip(signature.inputs, signature.complete(given), strict=True))
+    del inputs[features.USER_ID]
+    values = {name: tf.constant(value) for name, value in inputs.items()}
+    try:
+        tf.function(checked, autograph=False)(values, tf.constant(1))
+    except tf.errors.InvalidArgumentError as error:
+        raise InvalidRequestError(reason(error)) from error
 
 
 def fingerprint_users(users: str) -> str:
@@ -126,8 +141,6 @@ class _Recommend:
     """What is asked about users."""
 
     model_path: str
-    k: int
-    exclude_seen: bool
     filters: Filters
 
     noun = "users"
@@ -140,15 +153,13 @@ class _Recommend:
 
     def score(self, scorer: Scorer, ids: Sequence[pa.StringArray]) -> Iterator[pa.Table]:
         (user_ids,) = ids
-        return scorer.recommend(user_ids, self.k, self.exclude_seen)
+        return scorer.recommend(user_ids)
 
     def describe(self) -> dict[str, Any]:
         return {
-            "k": self.k,
-            "exclude_seen": self.exclude_seen,
             **dataclasses.asdict(self.filters),
             # There may be many.
-            "excluded": _digest(sorted(set(self.filters.excluded))),
+            "exclude_business_ids": _digest(sorted(set(self.filters.exclude_business_ids))),
         }
 
 
@@ -164,7 +175,7 @@ class _Rate:
     chunk_rows = _PAIRS_A_CHUNK
 
     def load(self) -> Scorer:
-        return load_scorer(self.model_path, NO_FILTERS)
+        return load_scorer(self.model_path, _NO_FILTERS)
 
     def score(self, scorer: Scorer, ids: Sequence[pa.StringArray]) -> Iterator[pa.Table]:
         user_ids, business_ids = ids

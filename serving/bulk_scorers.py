@@ -2,21 +2,24 @@
 
 Of an exact export only the tables are read: whole blocks of users are ranked by one matrix product
 each, which costs half of what the signature does. Other exports are called: an index is a part of
-the graph, and a baseline may rate by trees.
+the graph, and a baseline may rate by trees. So are those whose lists are to be ordered or cut by
+predicted stars.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
+import tensorflow as tf
 
-from models import exported_tables, features, metrics
+from models import exported_tables, features, filters, metrics
 from models.recommender import RATE, RECOMMEND, RECOMMEND_FEATURES
+from models.recommender_tables import RecommenderTables
 from models.tables import Bag, IdIndex
-from serving.bulk_filters import Filters
-from serving.loader import load_model
+from serving.loader import SAVED_MODEL, load_model
+from serving.questions import Filters
 from serving.signatures import read_saved_model
 
 # Rows of the output that are made at once, whatever k is; embeddings that are gathered at once,
@@ -45,7 +48,7 @@ class Scorer(Protocol):
     Each method takes Arrow arrays of strings, of one length.
     """
 
-    def recommend(self, user_ids: pa.StringArray, k: int, exclude_seen: bool) -> Iterator[pa.Table]:
+    def recommend(self, user_ids: pa.StringArray) -> Iterator[pa.Table]:
         """Yields tables of `RECOMMENDATION_SCHEMA`: users in the given order, best first."""
 
     def rate(self, user_ids: pa.StringArray, business_ids: pa.StringArray) -> Iterator[pa.Table]:
@@ -59,17 +62,18 @@ class Scorer(Protocol):
         """
 
 
-def load_scorer(path: str, filters: Filters) -> Scorer:
+def load_scorer(path: str, wanted: Filters) -> Scorer:
     """Loads what a worker process needs of an export, which takes seconds.
 
     Args:
       path: Folder of a SavedModel.
-      filters: Which businesses may be recommended.
+      wanted: What lists may hold.
     """
-    contents = read_saved_model(os.path.join(path, "saved_model.pb"))
-    if contents.needs_scann or RECOMMEND_FEATURES not in contents.signatures:
-        return SignatureScorer(path, filters)
-    return ExactScorer(path, filters)
+    contents = read_saved_model(os.path.join(path, SAVED_MODEL))
+    has_tables = not contents.needs_scann and RECOMMEND_FEATURES in contents.signatures
+    if has_tables and not wanted.min_stars and not wanted.shortlist:
+        return ExactScorer(path, wanted)
+    return SignatureScorer(path, wanted)
 
 
 class _IdColumns:
@@ -93,24 +97,26 @@ class _IdColumns:
 class ExactScorer(_IdColumns):
     """Ranks by exact search over an export's tables; row -1, the last, stands for unknown ids."""
 
-    def __init__(self, path: str, filters: Filters):
+    def __init__(self, path: str, wanted: Filters):
         """Reads the tables.
 
         Args:
           path: Folder of an exact export.
-          filters: Which businesses may be recommended.
+          wanted: What lists may hold; not by predicted stars.
         """
+        self._wanted = wanted
         tables = exported_tables.read(path)
         super().__init__(tables.user_ids, tables.business_ids)
         self._business_ids = pa.array(tables.business_ids, pa.binary()).cast(pa.string())
         self._queries = tables.query_embeddings
         # Coordinates of the rating block, and those that count in a list's score.
         self._rated = slice(self._queries.shape[1] - tables.rating_dim, None)
-        self._scored = np.flatnonzero(tables.score_weights)
-        self._weights = tables.score_weights[self._scored]
+        weights = _weights(wanted, tables)
+        self._scored = np.flatnonzero(weights)
+        self._weights = weights[self._scored]
         self._rating_blocks = tables.candidate_embeddings[:, self._rated]
         # What is filtered out is not searched, and so costs nothing.
-        self._searched_rows = np.flatnonzero(filters.allowed(tables)).astype(np.int32)
+        self._searched_rows = np.flatnonzero(_allowed(wanted, tables)).astype(np.int32)
         self._searched = tables.candidate_embeddings[self._searched_rows[:, None], self._scored]
         self._place = np.full(len(tables.business_ids), -1, np.int32)
         self._place[self._searched_rows] = np.arange(len(self._searched_rows))
@@ -118,15 +124,16 @@ class ExactScorer(_IdColumns):
         splits = tables.seen.row_splits
         self._seen = Bag(tables.seen.values, np.append(splits, splits[-1]))
 
-    def recommend(self, user_ids: pa.StringArray, k: int, exclude_seen: bool) -> Iterator[pa.Table]:
+    def recommend(self, user_ids: pa.StringArray) -> Iterator[pa.Table]:
         """Recommends to users: see `Scorer`."""
         (rows,) = self.rows(user_ids)
+        k = self._wanted.k
         block = max(1, _BLOCK_ROWS // k)
         for start in range(0, len(rows), block):
             users = rows[start : start + block]
             queries = self._queries[users].astype(np.float32)
             weighted = queries[:, self._scored] * self._weights
-            seen = self._seen_places(users) if exclude_seen else None
+            seen = self._seen_places(users) if self._wanted.exclude_seen else None
             places = metrics.top_k(weighted, self._searched, k, seen)
             places, scores = _sort_lists(places, _inner_products(weighted, self._searched, places))
             found = places >= 0
@@ -159,28 +166,25 @@ class ExactScorer(_IdColumns):
 class SignatureScorer(_IdColumns):
     """Asks a model's own signatures, a batch at a time."""
 
-    def __init__(self, path: str, filters: Filters):
+    def __init__(self, path: str, wanted: Filters):
         """Loads the model.
 
         Args:
           path: Folder of a SavedModel.
-          filters: Which businesses may be recommended.
+          wanted: What lists may hold.
         """
         super().__init__(
             exported_tables.read_ids(os.path.join(path, exported_tables.USER_IDS_FILE)),
             exported_tables.read_ids(os.path.join(path, exported_tables.BUSINESS_IDS_FILE)),
         )
         self._model = load_model(path)
-        self._filters: dict[str, Sequence] = filters.inputs()
-        if filters.excluded:
-            self._filters["exclude_business_id"] = [list(filters.excluded)]
+        self._asked = wanted.inputs()
 
-    def recommend(self, user_ids: pa.StringArray, k: int, exclude_seen: bool) -> Iterator[pa.Table]:
+    def recommend(self, user_ids: pa.StringArray) -> Iterator[pa.Table]:
         """Recommends to users: see `Scorer`."""
-        asked = {**self._filters, "k": [k], "exclude_seen": [exclude_seen]}
         for start in range(0, len(user_ids), _CALL_ROWS):
             users = user_ids.slice(start, _CALL_ROWS)
-            answer = self._model.call(RECOMMEND, {"user_id": users.to_pylist(), **asked})
+            answer = self._model.call(RECOMMEND, {"user_id": users.to_pylist(), **self._asked})
             found = answer["business_id"] != b""
             names = pa.array(answer["business_id"][found], pa.binary()).cast(pa.string())
             scores, ratings = answer["score"][found], answer["rating"][found]
@@ -193,6 +197,30 @@ class SignatureScorer(_IdColumns):
             names = (features.USER_ID, features.BUSINESS_ID)
             asked = {name: ids.to_pylist() for name, ids in zip(names, pair, strict=True)}
             yield pa.table([*pair, self._model.call(RATE, asked)["rating"]], PAIR_SCHEMA)
+
+
+def _allowed(wanted: Filters, tables: RecommenderTables) -> np.ndarray:
+    """Returns a `[num_businesses]` bool array: which of an export's businesses pass filters."""
+    asked = {key: [default] for key, default in filters.DEFAULTS.items()} | wanted.inputs()
+    one = {
+        key: tf.constant(asked[key][0], tf.constant(default).dtype)
+        for key, default in filters.DEFAULTS.items()
+    }
+    mask = np.zeros(len(tables.business_ids), bool)
+    mask[filters.Filters(tables.places).rows(one).numpy()] = True
+    ids = [business_id.encode() for business_id in wanted.exclude_business_ids]
+    excluded = IdIndex(tables.business_ids).rows(ids)
+    mask[excluded[excluded >= 0]] = False
+    return mask
+
+
+def _weights(wanted: Filters, tables: RecommenderTables) -> np.ndarray:
+    """Returns a `[dim]` float32 array: what each coordinate counts in a list's score."""
+    pairs = (
+        (wanted.retrieval_weight, tables.retrieval_weight),
+        (wanted.rating_weight, tables.rating_weight),
+    )
+    return tables.spread(*(exported if own is None else own for own, exported in pairs))
 
 
 def _recommendations(

@@ -22,7 +22,7 @@ DEFAULT_SIGNATURE = "serving_default"
 # Where models, and the one that counts by default, lie below a pipeline root.
 _MODELS_IN_ROOT = "serving"
 _MODEL_IN_ROOT = os.path.join(_MODELS_IN_ROOT, "t2rec")
-_SAVED_MODEL = "saved_model.pb"
+SAVED_MODEL = "saved_model.pb"
 _VARIABLES = os.path.join("variables", "variables")
 # What TensorFlow puts around the words of an error: names of its own, and an assertion's brackets.
 _NODE = re.compile(r"\{\{\w+ [^{}]*\}\}\s*")
@@ -43,7 +43,7 @@ def find_version(path: str) -> str:
       InputError: If there is no complete SavedModel.
     """
     path = _normal(path)
-    if exists(os.path.join(path, _SAVED_MODEL)):
+    if exists(os.path.join(path, SAVED_MODEL)):
         return path
     for folder in (path, os.path.join(path, _MODEL_IN_ROOT)):
         if versions := list_versions(folder):
@@ -81,7 +81,7 @@ def is_saved_model(path: str) -> bool:
     Args:
       path: A folder. One that is still being copied has no index of variables yet.
     """
-    files = (_SAVED_MODEL, f"{_VARIABLES}.index")
+    files = (SAVED_MODEL, f"{_VARIABLES}.index")
     return all(exists(os.path.join(path, file)) for file in files)
 
 
@@ -109,7 +109,7 @@ def _normal(path: str) -> str:
 def _no_model(path: str) -> InputError:
     got = "no such folder" if not exists(path) else f"a folder with {sorted(list_names(path))[:5]}"
     return InputError(
-        f"Expected an exported model at {path!r}: a folder with {_SAVED_MODEL}, with numbered "
+        f"Expected an exported model at {path!r}: a folder with {SAVED_MODEL}, with numbered "
         f"versions, or a pipeline root with {_MODEL_IN_ROOT}; got {got}. Run `t2rec run` first or "
         "give another path; a run whose model was not blessed says at its end where that lies."
     )
@@ -175,7 +175,7 @@ class ServedModel:
         numbered = folder.isdecimal()
         self.version = int(folder) if numbered else 0
         self.name = name or (os.path.basename(parent) if numbered else folder)
-        contents = read_saved_model(os.path.join(path, _SAVED_MODEL))
+        contents = read_saved_model(os.path.join(path, SAVED_MODEL))
         self.signatures: Mapping[str, Signature] = contents.signatures
         self.definitions = contents.definitions
         if contents.needs_scann:
@@ -195,7 +195,7 @@ class ServedModel:
         except (tf.errors.OpError, OSError, ValueError) as error:
             self._session.close()
             raise InputError(
-                f"Expected a whole SavedModel in {path!r}; got: {_reason(error)}. Export it again."
+                f"Expected a whole SavedModel in {path!r}; got: {reason(error)}. Export it again."
             ) from error
         # TensorFlow rewrites functions once for each callable, which takes most of a first call.
         calls = {
@@ -252,9 +252,9 @@ class ServedModel:
         try:
             values = self._calls[signature or DEFAULT_SIGNATURE](*spec.complete(given))
         except self._errors.InvalidArgumentError as error:
-            raise InvalidRequestError(_reason(error)) from error
+            raise InvalidRequestError(reason(error)) from error
         except self._errors.OpError as error:
-            raise ServingError(_reason(error)) from error
+            raise ServingError(reason(error)) from error
         return dict(zip(spec.output_tensors, values, strict=True))
 
     def close(self) -> None:
@@ -386,7 +386,7 @@ def _make_call(session: Any, signature: Signature) -> Callable:
     return session._make_callable_from_options(options)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Returns the words of TensorFlow's message that say why, without nodes and stacks."""
     line = _NODE.sub("", str(error).split("\n\t [[")[0]).strip().split("\n")[-1]
     return _ASSERTION.sub(lambda found: found[1].replace("] [", " "), line)
@@ -421,6 +421,6 @@ def _access(path: str) -> Iterator[None]:
         yield
     except errors as error:
         raise InputError(
-            f"Expected a path that can be read; got {path!r}: {_reason(error)}. Correct the path, "
+            f"Expected a path that can be read; got {path!r}: {reason(error)}. Correct the path, "
             "or give access to it."
         ) from error

@@ -10,7 +10,7 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
 from components.pusher.versions import EXACT_MODEL, SCANN_MODEL
-from serving import batch_scoring
+from serving import batch_scoring, questions
 
 _LOG = logging.getLogger("t2rec")
 
@@ -51,9 +51,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         counts = batch_scoring.score_users(
             model,
             exec_properties["users"],
-            exec_properties["k"],
-            bool(exec_properties["exclude_seen"]),
             written.uri,
+            questions.Filters(
+                k=exec_properties["k"], exclude_seen=bool(exec_properties["exclude_seen"])
+            ),
             PipelineOptions(self._beam_pipeline_args),
         )
         _LOG.info("%s", ", ".join(f"{name} {count:,}" for name, count in counts.items()))

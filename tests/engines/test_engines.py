@@ -18,7 +18,7 @@ from tfx.types import standard_artifacts
 from components import artifacts
 from components.yelp_example_gen import executor, spec
 from pipeline import config, local_runner
-from serving import batch_scoring
+from serving import batch_scoring, questions
 from tests.engines.conftest import SETTINGS
 
 TABLES = {
@@ -75,11 +75,11 @@ def test_ingestion_gives_the_same_rows(engine, data, direct, tmp_path):
 
 
 def test_batch_scoring_gives_the_same_rows(engine, model, tmp_path):
-    frames = []
+    frames, filters = [], questions.Filters(exclude_seen=True)
     for name, args in (("direct", []), ("engine", engine.beam_args())):
         out = tmp_path / name
         counts = batch_scoring.score_users(
-            str(model), batch_scoring.ALL_USERS, 10, True, str(out), PipelineOptions(args)
+            str(model), batch_scoring.ALL_USERS, str(out), filters, PipelineOptions(args)
         )
         frame = pd.read_parquet(out).sort_values(["user_id", "rank"], ignore_index=True)
         assert counts["rows"] == len(frame)

@@ -78,11 +78,12 @@ def _by_batch_scorer(root, name, folder):
     import pandas as pd
 
     from serving.batch_scoring import score_users
+    from serving.questions import Filters
 
     users = folder / "users.txt"
     users.write_text("\n".join(_USERS))
     out = folder / name
-    score_users(str(root / "serving" / name), str(users), _K, False, str(out))
+    score_users(str(root / "serving" / name), str(users), str(out), Filters(k=_K))
     frame = pd.read_parquet(out).sort_values("rank")
     return [
         list(
