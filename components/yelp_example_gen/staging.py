@@ -104,7 +104,7 @@ def load_bucket(files: Iterable[StagedFile], bucket: int, schema: pa.Schema) -> 
     """
     batches, given = [], [pa.array([], pa.string())]
     for file in sorted(files):
-        with storage.open_raw(file.path) as stream, pa.ipc.open_file(stream) as reader:
+        with storage.open_arrow(file.path) as stream, pa.ipc.open_file(stream) as reader:
             batches.append(reader.get_batch(bucket))
         given.append(pa.repeat(file.split, len(batches[-1])))
     rows = pa.Table.from_batches(batches, schema)
