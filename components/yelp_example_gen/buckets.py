@@ -178,7 +178,7 @@ def _load_bucket(
         keeps_visits = plan.keeps_visits or plan.split_config.method == splits.GIVEN
         rows, drops = deduplication.deduplicate_interactions(rows, keeps_visits)
         cutoffs = splits.temporal_cutoffs(parse_tally.days, plan.split_config)
-        split = splits.assign_splits(rows, plan.split_config, cutoffs)
+        split = splits.assign_splits(rows, plan.split_config, cutoffs, keeps_visits)
         return rows.drop([splits.GIVEN_SPLIT]).append_column(splits.SPLIT, split), drops
     key = tables.BUCKET_KEYS[table]
     mentioned = staging.load_bucket(

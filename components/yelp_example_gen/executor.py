@@ -157,6 +157,7 @@ def _log_summary(results: dict[str, Any]) -> None:
         f"{results['num_users']:,}",
         f"{results['num_businesses']:,}",
     )
+    _warn_of_shares(results["split"])
     for table in ("users", "businesses"):
         num_unknown = results[f"unknown_{table}"]
         if num_unknown:
@@ -174,4 +175,23 @@ def _log_summary(results: dict[str, Any]) -> None:
                 f"{num_rejects:,}",
                 f"{counts['lines_read']:,}",
                 table,
+            )
+
+
+def _warn_of_shares(split: dict[str, Any]) -> None:
+    """Warns of a temporal split that days full of interactions keep far from what was asked."""
+    if split["method"] != splits.TEMPORAL:
+        return
+    sizes = split["num_interactions"]
+    wanted = {features.EVAL: split["eval"], features.TEST: split["test"]}
+    wanted[features.TRAIN] = 1 - sum(wanted.values())
+    for name, share in wanted.items():
+        found = sizes[name] / sum(sizes.values())
+        if not share / 2 <= found <= share * 2:
+            _LOG.warning(
+                "%s has %.1f %% of the interactions, not the %.0f %% that were asked for, since a "
+                "day goes wholly to one split; split.method=random is free of that",
+                name,
+                100 * found,
+                100 * share,
             )

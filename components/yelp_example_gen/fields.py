@@ -17,8 +17,11 @@ CLOSED_MINUTES = -1
 # How Yelp writes a list without entries.
 EMPTY_LISTS = ("", "None")
 _DAY_MINUTES = 24 * 60
-_EPOCH = datetime.datetime(1970, 1, 1)
-_DATE = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d:\d\d:\d\d)?", re.ASCII)
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+# As Yelp writes it, or as ISO 8601 has it, to the minute or finer.
+_DATE = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d(?::\d\d)?)(?:\.\d+)?(Z|[+-]\d\d:\d\d)?)?", re.ASCII
+)
 _HOURS = re.compile(r"(\d{1,2}):(\d{1,2})-(\d{1,2}):(\d{1,2})", re.ASCII)
 _YEAR = re.compile(r"20\d\d", re.ASCII)
 _MAX_LITERAL_CHARS = 4096
@@ -27,17 +30,20 @@ _DAY_POSITIONS = {day: position for position, day in enumerate(features.DAYS)}
 
 
 def parse_timestamp(text: str) -> int:
-    """Reads `YYYY-MM-DD HH:MM:SS` or `YYYY-MM-DD`, in UTC.
+    """Reads `YYYY-MM-DD HH:MM:SS` or `YYYY-MM-DD`, in UTC, or a time of ISO 8601.
 
     Returns:
-      Unix time in seconds.
+      Unix time in seconds, without fractions.
 
     Raises:
       ValueError: If the text is no such date.
     """
-    if not _DATE.fullmatch(text):
+    found = _DATE.fullmatch(text)
+    if not found:
         raise ValueError(f"Expected YYYY-MM-DD or YYYY-MM-DD HH:MM:SS; got {text!r}.")
-    since = datetime.datetime.fromisoformat(text) - _EPOCH
+    day, time, zone = found.groups("")
+    zone = "+00:00" if zone in ("", "Z") else zone
+    since = datetime.datetime.fromisoformat(f"{day}T{time or '00:00'}{zone}") - _EPOCH
     return since.days * 86400 + since.seconds
 
 

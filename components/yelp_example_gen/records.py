@@ -16,6 +16,9 @@ REQUIRED_FIELDS = {
     tables.BUSINESSES: ("business_id",),
 }
 
+# Why most lines are rejected of data whose ratings are of another scale.
+BEYOND_THE_SCALE = f"stars: not in [{features.MIN_STARS:g}, {features.MAX_STARS:g}]"
+
 _PRICE_RANGE = "RestaurantsPriceRange2"
 _MAX_INT64 = 2**63 - 1
 _MIN_VOTES = -1000  # the real data has reviews with -1 votes
@@ -125,7 +128,7 @@ def _require_stars(record: Record) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise RecordError("stars: not a number")
     if not features.MIN_STARS <= value <= features.MAX_STARS:
-        raise RecordError(f"stars: not in [{features.MIN_STARS:g}, {features.MAX_STARS:g}]")
+        raise RecordError(BEYOND_THE_SCALE)
     return float(value)
 
 

@@ -79,8 +79,8 @@ def temporal_cutoffs(day_counts: Mapping[int, int], config: SplitOptions) -> Cut
     """Chooses the days on which eval and test begin.
 
     A day goes wholly to one split. Each split gets at least a day; beyond that the boundaries are
-    those that leave shares nearest to the config's fractions. The counts are those before
-    duplicates are dropped.
+    those by which the three shares miss what the config asks by the least sum of squares. The
+    counts are those before duplicates are dropped.
 
     Args:
       day_counts: Number of interactions by day since 1970-01-01.
@@ -93,15 +93,32 @@ def temporal_cutoffs(day_counts: Mapping[int, int], config: SplitOptions) -> Cut
     if len(days) < len(features.INTERACTION_SPLITS):
         return None
     counts = np.array([day_counts[day] for day in days])
-    # newest_shares[i]: the share of interactions on days[i] or later.
-    newest_shares = counts[::-1].cumsum()[::-1] / counts.sum()
-    test_day = 2 + int(np.abs(newest_shares[2:] - config.test).argmin())
-    target = config.eval + config.test
-    eval_day = 1 + int(np.abs(newest_shares[1:test_day] - target).argmin())
-    return Cutoffs(int(days[eval_day]) * DAY_SECONDS, int(days[test_day]) * DAY_SECONDS)
+    # shares[i]: the share of interactions before days[i].
+    shares = np.concatenate([[0.0], counts.cumsum()[:-1] / counts.sum()])
+    eval_days = np.arange(1, len(days) - 1)
+    train = shares[eval_days]
+    # For each day that eval may begin on: where eval and test miss their shares by as much, and the
+    # days beside it.
+    middle = train + (1 - train + config.eval - config.test) / 2
+    after = np.searchsorted(shares, middle)
+    test_days = np.clip([after - 1, after], eval_days + 1, len(days) - 1)
+    misses = [
+        train - (1 - config.eval - config.test),
+        shares[test_days] - train - config.eval,
+        1 - shares[test_days] - config.test,
+    ]
+    off = sum(np.square(miss) for miss in misses)
+    row, place = np.unravel_index(off.argmin(), off.shape)
+    eval_day, test_day = (int(days[one]) for one in (eval_days[place], test_days[row, place]))
+    return Cutoffs(eval_day * DAY_SECONDS, test_day * DAY_SECONDS)
 
 
-def assign_splits(rows: pa.Table, config: SplitOptions, cutoffs: Cutoffs | None = None) -> pa.Array:
+def assign_splits(
+    rows: pa.Table,
+    config: SplitOptions,
+    cutoffs: Cutoffs | None = None,
+    keeps_visits: bool = False,
+) -> pa.Array:
     """Assigns a split to each interaction.
 
     Args:
@@ -109,10 +126,14 @@ def assign_splits(rows: pa.Table, config: SplitOptions, cutoffs: Cutoffs | None 
         `given_split`: a split, or `TRAIN_AND_EVAL` where eval is to be carved out of it.
       config: The method and its fractions.
       cutoffs: Where eval and test begin; for `temporal` only. None puts all into train.
+      keeps_visits: Whether a user may have several interactions with a business. Those that are
+        equal then come to the same split, or a model would have seen what it is tested on.
 
     Returns:
       `[num_rows]` string: the names of the splits.
     """
+    if keeps_visits:
+        rows = _share_ids(rows)
     if config.method == TEMPORAL:
         return _temporal_split(rows, cutoffs)
     if config.method == RANDOM:
@@ -120,6 +141,15 @@ def assign_splits(rows: pa.Table, config: SplitOptions, cutoffs: Cutoffs | None 
     if config.method == LEAVE_LAST:
         return _leave_last_split(rows)
     return _given_split(rows, config)
+
+
+def _share_ids(rows: pa.Table) -> pa.Table:
+    """Gives interactions that are equal but for their review id the smallest of these."""
+    equal = [features.USER_ID, features.BUSINESS_ID, features.STARS, features.TIMESTAMP_SECONDS]
+    frame = pl.DataFrame(pl.from_arrow(rows.select([features.REVIEW_ID, *equal])))
+    shared = frame.select(pl.col(features.REVIEW_ID).min().over(equal)).to_series()
+    place = rows.column_names.index(features.REVIEW_ID)
+    return rows.set_column(place, features.REVIEW_ID, shared.cast(pl.String).to_arrow())
 
 
 def _temporal_split(rows: pa.Table, cutoffs: Cutoffs | None) -> pa.Array:
@@ -141,8 +171,8 @@ def _leave_last_split(rows: pa.Table) -> pa.Array:
     newest_first = [features.TIMESTAMP_SECONDS, features.REVIEW_ID]
     frame = pl.DataFrame(pl.from_arrow(rows.select([features.USER_ID, *newest_first])))
     # The position of each row among the user's rows, the newest having position 1.
-    position = pl.struct(newest_first).rank("ordinal", descending=True).over(features.USER_ID)
-    enough = pl.len().over(features.USER_ID) >= _LEAVE_LAST_MIN_INTERACTIONS
+    position = pl.struct(newest_first).rank("dense", descending=True).over(features.USER_ID)
+    enough = position.max().over(features.USER_ID) >= _LEAVE_LAST_MIN_INTERACTIONS
     places = frame.select(pl.when(enough).then(position)).to_series()
     return _name_splits((places <= 2).fill_null(False).to_numpy(), places.eq_missing(1).to_numpy())
 

@@ -6,6 +6,7 @@ from typing import Any
 from components.yelp_example_gen import (
     deduplication,
     input_files,
+    records,
     splits,
     tables,
     tallies,
@@ -135,10 +136,13 @@ def _check_rejects(
     num_lines = counts["lines_read"] - counts["blank"]
     if num_rejects <= max_reject_fraction * num_lines:
         return
+    remedy = "Mend the file, or raise max_reject_fraction"
+    if max(counts["rejected"], key=counts["rejected"].get) == records.BEYOND_THE_SCALE:
+        remedy = f"Map the ratings to stars from {features.MIN_STARS:g} to {features.MAX_STARS:g}"
     raise errors.InputError(
         f"Expected at most {max_reject_fraction:.2%} of the lines of {table} to be unusable; "
         f"{num_rejects:,} of {num_lines:,} are ({_describe_reasons(counts)}). "
-        f"{_describe_example(counts['files'], tally)} Mend the file, or raise max_reject_fraction."
+        f"{_describe_example(counts['files'], tally)} {remedy}."
     )
 
 

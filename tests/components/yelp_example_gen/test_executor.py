@@ -138,6 +138,21 @@ def test_too_many_rejects_leave_the_rejects_alone(tmp_path, yelp, outputs):
     assert not (tmp_path / "out/interactions/staging").exists()
 
 
+def test_shares_far_from_what_was_asked_are_told(tmp_path, yelp, outputs, caplog):
+    # Nearly all on the last day, which is test's, as a day goes wholly to one split.
+    days = [*range(1, 21), *[25] * 100]
+    reviews = [{**yelp.review(i), "date": f"2019-01-{day:02d}"} for i, day in enumerate(days)]
+    yelp.write(tmp_path / "in" / f"{PREFIX}review.json", reviews)
+    do(outputs, tmp_path / "in", repeated_visits="all")
+    told = [record.getMessage() for record in caplog.records if "asked for" in record.getMessage()]
+    assert [message.partition(",")[0] for message in told] == [
+        "eval has 0.8 % of the interactions",
+        "test has 83.3 % of the interactions",
+        "train has 15.8 % of the interactions",
+    ]
+    assert all("split.method=random" in message for message in told)
+
+
 def test_counts_are_logged(tmp_path, yelp, outputs, caplog):
     reviews = [yelp.review(i) for i in range(120)]
     yelp.write(tmp_path / "in" / f"{PREFIX}review.json", [*reviews, reviews[0], b"{"])

@@ -1,4 +1,5 @@
 import collections
+import itertools
 import json
 
 import numpy as np
@@ -14,8 +15,10 @@ DAY = splits.DAY_SECONDS
 
 def frame(rows):
     """Makes interactions of (review_id, user_id, timestamp_seconds)."""
-    columns = zip(*rows, strict=True)
-    return pa.table(dict(zip(["review_id", "user_id", "timestamp_seconds"], columns, strict=True)))
+    columns = dict(
+        zip(["review_id", "user_id", "timestamp_seconds"], zip(*rows, strict=True), strict=True)
+    )
+    return pa.table({**columns, "business_id": ["b"] * len(rows), "stars": [5.0] * len(rows)})
 
 
 def test_config_round_trips():
@@ -71,11 +74,36 @@ def test_config_refuses_what_is_not_json():
         ({7: 10, 8: 10, 9: 20}, 8, 9),
         # Gaps between days do not matter, nor their order.
         ({500: 1, 3: 8, 90: 1}, 90, 500),
+        # Nine tenths on day 50, which train gets: 95 %, and 2.5 % each for the others.
+        ({**dict.fromkeys(range(50), 1), 50: 900, **dict.fromkeys(range(51, 61), 5)}, 51, 56),
+        # And test, if it is the last.
+        ({0: 5, 1: 5, 2: 5, 3: 85}, 2, 3),
     ],
 )
 def test_cutoffs(day_counts, eval_day, test_day):
     cutoffs = splits.temporal_cutoffs(day_counts, SplitOptions())
     assert cutoffs == splits.Cutoffs(eval_day * DAY, test_day * DAY)
+
+
+def test_cutoffs_are_the_best_of_all_pairs():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        days = np.sort(rng.choice(60, rng.integers(3, 20), replace=False))
+        counts = np.exp(rng.normal(0, 2, len(days)) + 3).astype(int) + 1
+        config = SplitOptions(eval=rng.uniform(0.05, 0.4), test=rng.uniform(0.05, 0.4))
+        wanted = np.array([1 - config.eval - config.test, config.eval, config.test])
+
+        def miss(eval_day, test_day, days=days, counts=counts, wanted=wanted):
+            split = np.searchsorted([eval_day, test_day], days, side="right")
+            return np.square(np.bincount(split, counts, 3) / counts.sum() - wanted).sum()
+
+        found = splits.temporal_cutoffs(
+            dict(zip(days.tolist(), counts.tolist(), strict=True)), config
+        )
+        pairs = itertools.combinations(days[1:], 2)
+        assert miss(
+            found.eval_from_seconds // DAY, found.test_from_seconds // DAY
+        ) == pytest.approx(min(miss(*pair) for pair in pairs))
 
 
 def test_no_cutoffs_below_three_days():
@@ -115,6 +143,26 @@ def test_leave_last():
     by_review = dict(zip(rows["review_id"].to_pylist(), split.to_pylist(), strict=True))
     assert [review for review, name in by_review.items() if name == "test"] == ["a", "h"]
     assert [review for review, name in by_review.items() if name == "eval"] == ["c", "g"]
+
+
+@pytest.mark.parametrize("method", ["random", "leave_last", "given"])
+def test_equal_visits_share_a_split(method):
+    # 1,000 times the same on one day, and each other visit once.
+    ids = [f"review-{i}" for i in range(3_000)]
+    rows = frame([(one, f"u{i % 50}", min(i, 2_000)) for i, one in enumerate(ids)])
+    given = pa.array([splits.TRAIN_AND_EVAL] * len(ids))
+    rows = rows.append_column(splits.GIVEN_SPLIT, given)
+    config = SplitOptions(method=method, eval=0.3, test=0.3)
+    found = splits.assign_splits(rows, config, keeps_visits=True).to_pylist()
+    assert len(set(found)) == (2 if method == "given" else 3)
+    repeated = collections.defaultdict(set)
+    for user, split in zip(rows["user_id"].to_pylist()[2_000:], found[2_000:], strict=True):
+        repeated[user].add(split)
+    assert {len(names) for names in repeated.values()} == {1}
+    assert len(repeated) == 50
+    # The others have what they would have without; of leave_last's, what is newest is repeated.
+    alone = splits.assign_splits(rows.slice(0, 2_000), config).to_pylist()
+    assert method == "leave_last" or found[:2_000] == alone
 
 
 def test_random_goes_by_review_id_alone():

@@ -1,6 +1,6 @@
 import pytest
 
-from components.yelp_example_gen import inputs, splits, summary, tallies
+from components.yelp_example_gen import inputs, records, splits, summary, tallies
 from models import errors
 from models.options import SplitOptions
 
@@ -161,6 +161,13 @@ def test_refuses_too_many_rejects():
         "(date: missing 1, not JSON 1). "
         f'For example, at byte 17 of {NAME} (not JSON): \'{{"review_id": "x" "y"}}\'. '
         "Mend the file, or raise max_reject_fraction."
+    )
+
+
+def test_stars_of_another_scale_are_to_be_mapped():
+    tally = change({("rejected", NAME, records.BEYOND_THE_SCALE): 9})
+    assert refuse(tally, max_reject_fraction=0.05).endswith(
+        " Map the ratings to stars from 1 to 5."
     )
 
 
