@@ -6,9 +6,7 @@ from typing import Any
 
 from tfx import types
 
-from components.artifacts import METRICS_FILE, read_json
-from components.serving_validator.executor import REASONS_FILE
-from components.yelp_example_gen.spec import SUMMARY_FILE
+from components.artifacts import METRICS_FILE, REASONS_FILE, SUMMARY_FILE, read_json
 
 
 def join(input_dict: dict[str, list[types.Artifact]], config: str) -> dict[str, Any]:

@@ -14,15 +14,12 @@ from tfx.types import artifact, standard_artifacts
 from tfx.utils import path_utils
 
 from components import artifacts
-from components.report.executor import PAGE_FILE
-from components.run_metrics import METRICS_FILE
 from components.trainer import cluster
 from components.yelp_example_gen.inputs import find_inputs, fingerprint
 from components.yelp_example_gen.places import pack_paths, unpack_paths
 from models import memory
 from models.options import MULTI_WORKER
 from pipeline import beam_options, graph, progress, report_folder
-from pipeline.code_digest import code_digest
 from pipeline.config import PipelineConfig
 from pipeline.synth.generator import TRUTH_NAME
 from serving.batch_scoring import ALL_USERS, fingerprint_users
@@ -96,7 +93,6 @@ def run(config: PipelineConfig, data: str, root: Root, beam: Sequence[str] = ())
         checkpoint_dir=root.checkpoints,
         input_fingerprint=fingerprint(find_inputs(data, config.split.method)),
         users_fingerprint=fingerprint_users(scoring.users) if from_files else "",
-        code_digest=code_digest(),
         noise_floor_rmse=_noise_floor(unpack_paths(data)),
     )
     nodes = graph.build_components(config, inputs)
@@ -116,12 +112,12 @@ def run(config: PipelineConfig, data: str, root: Root, beam: Sequence[str] = ())
                 beam_pipeline_args=beam_options.beam_args(beam),
             )
         )
-    report = _read_newest(root, artifacts.Report, METRICS_FILE)
+    report = _read_newest(root, artifacts.Report, artifacts.METRICS_FILE)
     report["timings"] = shown.timings
     report["memory_mb"] = shown.memory_mb
     report["cached"] = shown.cached
     folder = report_folder.ReportFolder(root.report)
-    folder.write(report, _read_newest(root, artifacts.Page, PAGE_FILE))
+    folder.write(report, _read_newest(root, artifacts.Page, artifacts.PAGE_FILE))
     folder.build()
     return report
 

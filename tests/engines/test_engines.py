@@ -160,7 +160,7 @@ def test_a_killed_task_manager_loses_and_doubles_nothing(engine, data, direct, t
         thread.join()
     assert killed
     assert found == direct
-    summary = json.loads((tmp_path / spec.REJECTS_KEY / spec.SUMMARY_FILE).read_text())
+    summary = json.loads((tmp_path / spec.REJECTS_KEY / artifacts.SUMMARY_FILE).read_text())
     assert summary["num_interactions"] == sum(
         len(rows) for split, rows in direct.items() if split.startswith(spec.INTERACTIONS_KEY)
     )

@@ -4,8 +4,8 @@ import os
 import pytest
 from tfx.components.evaluator import constants
 
+from components.artifacts import SERVABLE_FILE
 from components.pusher import executor
-from components.serving_validator import executor as serving_validator
 
 
 def properties(tmp_path, noise_floor_rmse=0.0) -> dict:
@@ -18,7 +18,7 @@ def properties(tmp_path, noise_floor_rmse=0.0) -> dict:
 
 BLESSED = {
     "blessing": constants.BLESSED_FILE_NAME,
-    "infra_blessing": serving_validator.BLESSED_FILE,
+    "infra_blessing": SERVABLE_FILE,
 }
 
 
