@@ -1,7 +1,6 @@
 """Runs the pipeline on this machine."""
 
 import contextlib
-import dataclasses
 import json
 import os
 from collections.abc import Sequence
@@ -21,51 +20,11 @@ from models import memory
 from models.options import MULTI_WORKER
 from pipeline import beam_options, graph, progress, report_folder
 from pipeline.config import PipelineConfig
+from pipeline.root import Root
 from pipeline.synth.generator import TRUTH_NAME
 from serving.batch_scoring import ALL_USERS, fingerprint_users
 
 PIPELINE_NAME = "t2rec"
-
-
-@dataclasses.dataclass(frozen=True)
-class Root:
-    """Where everything of a run lies.
-
-    Attributes:
-      path: The root folder.
-    """
-
-    path: str
-
-    @property
-    def metadata(self) -> str:
-        """The ML Metadata database, which the cache reads."""
-        return os.path.join(self.path, "metadata.sqlite")
-
-    @property
-    def artifacts(self) -> str:
-        """What the components wrote."""
-        return os.path.join(self.path, "artifacts")
-
-    @property
-    def serving(self) -> str:
-        """The pushed exports."""
-        return os.path.join(self.path, "serving")
-
-    @property
-    def checkpoints(self) -> str:
-        """What a training that goes on, or was killed, has done."""
-        return os.path.join(self.path, "checkpoints")
-
-    @property
-    def report(self) -> str:
-        """The metrics of the latest run."""
-        return os.path.join(self.path, "report")
-
-    @property
-    def log(self) -> str:
-        """The log of all runs."""
-        return os.path.join(self.path, "logs", "run.log")
 
 
 def run(config: PipelineConfig, data: str, root: Root, beam: Sequence[str] = ()) -> dict[str, Any]:

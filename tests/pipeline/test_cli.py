@@ -32,9 +32,12 @@ def test_excluded_ids_take_no_user_along(capsys):
     assert "as --exclude takes all ids behind it. Put USER_ID first" in capsys.readouterr().err
 
 
-def test_one_run_at_a_time_has_a_root(tmp_path, capsys):
+@pytest.fixture
+def held(tmp_path):
+    """A root that another process holds, until it is told to end."""
     root = tmp_path / "root"
     root.mkdir()
+    (root / "metadata.sqlite").touch()
     holder = (
         "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.flock(file, fcntl.LOCK_EX);"
         "print('locked', file=file, flush=True); print('there', flush=True); sys.stdin.read()"
@@ -44,13 +47,28 @@ def test_one_run_at_a_time_has_a_root(tmp_path, capsys):
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout.readline() == "there\n"
-        assert cli.main(["run", "--data", str(tmp_path), "--root", str(root)]) == 1
-        told = capsys.readouterr().err
-        assert f"Expected no other run on {str(root)!r}; got that of process locked" in told
+        yield root, other
         other.communicate("")
+
+
+def test_one_run_at_a_time_has_a_root(held, tmp_path, capsys):
+    root, other = held
+    assert cli.main(["run", "--data", str(tmp_path), "--root", str(root)]) == 1
+    told = capsys.readouterr().err
+    assert f"Expected no other run or refresh on {str(root)!r}; got that of process locked" in told
+    other.communicate("")
     # It is free again, and the data are looked at.
     assert cli.main(["run", "--data", str(tmp_path), "--root", str(root)]) == 1
     assert "no other run" not in capsys.readouterr().err
+
+
+def test_nothing_is_refreshed_while_a_run_has_the_root(held, monkeypatch, capsys):
+    root, _ = held
+    monkeypatch.setattr("pipeline.refresh.refresh_export", None)
+    (root / "serving" / "t2rec").mkdir(parents=True)
+    for model in (root, root / "serving" / "t2rec"):
+        assert cli.main(["refresh", "--model", str(model), "--users", "users.json"]) == 1
+        assert f"no other run or refresh on {str(root)!r}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
