@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import pydantic
 
@@ -15,6 +15,8 @@ from models.options import Options, Weight
 
 MODEL, PREVIOUS = "t2rec", "previous"
 BEST = "best"
+# Kinds of checks: against other models, of the index, for leaks and errors, by a server.
+COMPARISON, INDEX, TRIPWIRE, SERVING = "comparison", "index", "tripwire", "serving"
 
 
 def _one_of(known: Sequence[str], what: str):
@@ -96,10 +98,12 @@ class Check:
     Attributes:
       text: What was found, in a sentence.
       ok: Whether it is good enough; None where there was no means to judge.
+      kind: `comparison`, `index`, `tripwire` or `serving`.
     """
 
     text: str
     ok: bool | None
+    kind: str = COMPARISON
 
     def __str__(self) -> str:
         word = {True: "passed", False: "FAILED", None: "left out"}[self.ok]
@@ -112,17 +116,27 @@ class Verdict:
 
     Attributes:
       blessed: Whether nothing failed.
-      reasons: One sentence a check, for and against.
+      checks: What was looked at, for and against.
     """
 
     blessed: bool
-    reasons: tuple[str, ...]
+    checks: tuple[Check, ...]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """One sentence a check."""
+        return tuple(str(check) for check in self.checks)
+
+    def to_json(self) -> dict[str, Any]:
+        """Lays it out for `metrics.json`: `reasons` for people, `checks` for programs."""
+        checks = [dataclasses.asdict(check) for check in self.checks]
+        return {"blessed": self.blessed, "reasons": list(self.reasons), "checks": checks}
 
 
 def conclude(checks: Sequence[Check]) -> Verdict:
     """Blesses a model that passed something and failed nothing."""
     blessed = all(check.ok is not False for check in checks) and any(c.ok for c in checks)
-    return Verdict(blessed, tuple(str(check) for check in checks))
+    return Verdict(blessed, tuple(checks))
 
 
 def best_baseline(evidence: Evidence, model_names: Sequence[str]) -> str | None:

@@ -19,6 +19,7 @@ from components.evaluator.exported import ExportedModel, find_served, load_serve
 from models import exported_tables, features, tripwires
 from models.evaluation import RatingEvaluation, RetrievalEvaluation
 from models.gate import (
+    INDEX,
     MODEL,
     PREVIOUS,
     Check,
@@ -114,7 +115,7 @@ class Executor(base_executor.BaseExecutor):
         for check in checks:
             if check.ok is False:
                 _LOG.warning("%s", check)
-        measured["blessing"] = {"blessed": verdict.blessed, "reasons": list(verdict.reasons)}
+        measured["blessing"] = verdict.to_json()
         uri = artifact_utils.get_single_uri(output_dict["evaluation"])
         io_utils.write_string_file(
             os.path.join(uri, METRICS_FILE), json.dumps(measured, indent=2, allow_nan=False)
@@ -247,7 +248,7 @@ def _index_check(index: dict[str, Any], target: float) -> Check:
     text = (
         f"recall@10 of the index against exact search is {recall}, and should be {target} or more"
     )
-    return Check(text, not recall.falls_short(target))
+    return Check(text, not recall.falls_short(target), INDEX)
 
 
 def _write_blessing(blessing: types.Artifact, model: types.Artifact, blessed: bool) -> None:

@@ -1,5 +1,6 @@
 """The whole Evaluator on planted arrays: what it writes, and when it does not bless."""
 
+import collections
 import dataclasses
 import json
 import os
@@ -177,6 +178,8 @@ def test_a_sound_run_is_blessed_and_tells_everything(evaluate):
     told = evaluate(floor=0.2)
     assert told["blessing"]["blessed"] and not failed(told)
     assert len(told["tripwires"]) == 5
+    kinds = collections.Counter(check["kind"] for check in told["blessing"]["checks"])
+    assert (kinds["index"], kinds["tripwire"]) == (1, 5)
     test = told["rating"]["test"]
     assert set(test["models"]) == {"t2rec", "bias"}
     assert test["best_baseline"] == "bias"
