@@ -46,7 +46,7 @@ class Executor(base_executor.BaseExecutor):
             "users": people.tell_users(
                 ExportedModel(tables, star.user_ids, star.business_ids),
                 star,
-                star.read_fitted(bool(exec_properties["refit"])),
+                star.read_splits(bool(exec_properties["refit"])).fitted,
                 star.read(features.TEST),
             ),
             "statistics": {
