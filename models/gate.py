@@ -11,21 +11,12 @@ from models import slice_names
 from models.baselines import registry
 from models.bootstrap import Interval
 from models.measurements import ALL, RATING_METRICS, RETRIEVAL_METRICS, Measurements
-from models.options import Options, Weight
+from models.options import Options, Weight, one_of
 
 MODEL, PREVIOUS = "t2rec", "previous"
 BEST = "best"
 # Kinds of checks: against other models, of the index, for leaks and errors, by a server.
 COMPARISON, INDEX, TRIPWIRE, SERVING = "comparison", "index", "tripwire", "serving"
-
-
-def _one_of(known: Sequence[str], what: str):
-    def check(name: str) -> str:
-        if name not in known:
-            raise ValueError(f"there is no {what} {name!r}; there are {', '.join(known)}")
-        return name
-
-    return pydantic.AfterValidator(check)
 
 
 def _check_slices(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -36,11 +27,11 @@ def _check_slices(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 RatingMetric = Annotated[
-    str, _one_of([name for name, spec in RATING_METRICS.items() if spec.is_loss], "rating loss")
+    str, one_of([name for name, spec in RATING_METRICS.items() if spec.is_loss], "rating loss")
 ]
-RetrievalMetric = Annotated[str, _one_of(list(RETRIEVAL_METRICS), "retrieval metric")]
-RatingBaseline = Annotated[str, _one_of([BEST, *registry.RATING], "rating baseline")]
-RetrievalBaseline = Annotated[str, _one_of([BEST, *registry.RETRIEVAL], "retrieval baseline")]
+RetrievalMetric = Annotated[str, one_of(RETRIEVAL_METRICS, "retrieval metric")]
+RatingBaseline = Annotated[str, one_of([BEST, *registry.RATING], "rating baseline")]
+RetrievalBaseline = Annotated[str, one_of([BEST, *registry.RETRIEVAL], "retrieval baseline")]
 SliceNames = Annotated[tuple[str, ...], pydantic.AfterValidator(_check_slices)]
 
 
@@ -70,7 +61,7 @@ class GateOptions(Options):
     retrieval_baseline: RetrievalBaseline = BEST
     retrieval_margin: Weight = 0.0
     slices: SliceNames = (slice_names.COLD_USER, slice_names.COLD_BUSINESS)
-    slice_baseline: Annotated[str, _one_of(list(registry.RATING), "rating baseline")] = "bias"
+    slice_baseline: Annotated[str, one_of(registry.RATING, "rating baseline")] = "bias"
     max_regression: Weight = 0.01
 
 
