@@ -199,25 +199,31 @@ def refresh(args: argparse.Namespace) -> int:
     """Pushes a version with other businesses or users."""
     if not args.businesses and not args.users:
         raise ConfigError("Expected --businesses, --users or both; got neither. Give a file.")
-    from pipeline import progress
+    from pipeline import config, progress
 
     progress.show_details()
     from pipeline import refresh
 
+    defaults = config.PipelineConfig()
+    target_recall, max_reject_fraction = args.target_recall, args.max_reject_fraction
+    if target_recall is None:
+        target_recall = defaults.index.target_recall
+    if max_reject_fraction is None:
+        max_reject_fraction = defaults.max_reject_fraction
     root = root_of(args.model)
     with root.alone() if root else contextlib.nullcontext():
         done = refresh.refresh_export(
             args.model,
             args.businesses,
             args.users,
-            args.target_recall,
-            args.max_reject_fraction,
+            target_recall,
+            max_reject_fraction,
             args.max_removed_fraction,
         )
     console.say(", ".join(f"{count:,} {name}" for name, count in done.counts.items()))
     recall = f"recall@10 of the index {done.recall}"
     if done.version is None:
-        console.say(f"{recall}, significantly below {args.target_recall}: nothing was pushed")
+        console.say(f"{recall}, significantly below {target_recall}: nothing was pushed")
         return NOT_BLESSED
     console.say(f"{recall}; pushed version {done.version}")
     return DONE
@@ -314,10 +320,10 @@ def _beam_args(args: argparse.Namespace, paths: Sequence[str] | None) -> list[st
     """
     from pipeline import beam_engines, beam_options
 
-    if not args.engine:
-        return beam_options.beam_args(args.beam)
-    engine = beam_engines.Engine.from_url(args.engine)
+    if not args.beam_server:
+        return beam_options.beam_args(args.beam_options)
+    engine = beam_engines.Engine.from_url(args.beam_server)
     if paths is not None:
         engine.check_paths(paths)
         engine.check_reachable()
-    return beam_options.beam_args([*engine.beam_args(), *args.beam])
+    return beam_options.beam_args([*engine.beam_args(), *args.beam_options])

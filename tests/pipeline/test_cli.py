@@ -3,7 +3,8 @@ import sys
 
 import pytest
 
-from pipeline import cli
+from models.errors import InputError
+from pipeline import cli, config
 
 
 def test_data_may_be_given_several_times():
@@ -69,6 +70,32 @@ def test_nothing_is_refreshed_while_a_run_has_the_root(held, monkeypatch, capsys
     for model in (root, root / "serving" / "t2rec"):
         assert cli.main(["refresh", "--model", str(model), "--users", "users.json"]) == 1
         assert f"no other run or refresh on {str(root)!r}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"), [([], (0.99, 0.01)), (["--target-recall", "0"], (0.0, 0.01))]
+)
+def test_a_refresh_asks_of_an_index_and_a_file_what_a_run_does(given, taken, monkeypatch, capsys):
+    settings = config.PipelineConfig()
+    assert (settings.index.target_recall, settings.max_reject_fraction) == (0.99, 0.01)
+    asked = []
+
+    def refresh(model, businesses, users, target_recall, max_reject_fraction, max_removed):
+        asked.append((target_recall, max_reject_fraction))
+        raise InputError("enough")
+
+    monkeypatch.setattr("pipeline.refresh.refresh_export", refresh)
+    assert cli.main(["refresh", "--model", "m", "--users", "users.json", *given]) == 1
+    assert asked == [taken]
+
+
+def test_a_job_server_and_options_of_beam_are_told_apart(monkeypatch):
+    seen = []
+    monkeypatch.setattr("pipeline.commands.score", lambda args: seen.append(args) or 0)
+    score = ["score", "--model", "m", "--users", "all", "--out", "o"]
+    assert cli.main([*score, "--beam", "flink://host:1", "--parallelism=2"]) == 0
+    assert seen[0].beam_server == "flink://host:1"
+    assert seen[0].beam_options == ["--parallelism=2"]
 
 
 @pytest.mark.parametrize(
