@@ -8,8 +8,15 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact, artifact_utils, system_artifacts
 
 METRICS_FILE = "metrics.json"
+# Of `Rejects`, of `Page`.
+SUMMARY_FILE, PAGE_FILE = "summary.json", "page.json"
 # Of `Baselines`.
 SKIPPED_FILE, TRAINED_FILE, FALLBACK_FILE = "skipped.json", "trained.json", "fallback.json"
+# Of Tuner and of ServingValidator, as TFX's Tuner and InfraValidator name them.
+BEST_HYPERPARAMETERS_FILE = "best_hyperparameters.txt"
+SERVABLE_FILE, NOT_SERVABLE_FILE = "INFRA_BLESSED", "INFRA_NOT_BLESSED"
+# Beside the latter: what is wrong, in words.
+REASONS_FILE = "reasons.json"
 
 
 class Rejects(artifact.Artifact):

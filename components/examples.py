@@ -1,12 +1,13 @@
 """Reads the tables out of Examples artifacts."""
 
-import numpy as np
+from typing import NamedTuple
+
 import tensorflow as tf
 from tfx import types
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
-from models import features, postings, tables
+from models import features, tables
 from models.places import Places, read_facts, read_places
 
 
@@ -19,6 +20,20 @@ def split_files(channel: list[types.Artifact], split: str) -> list[str]:
     """
     uri = artifact_utils.get_split_uri(channel, split)
     return sorted(fileio.glob(f"{uri}/*"))
+
+
+class Splits(NamedTuple):
+    """What there is to learn from; the parts are views of one array, as millions are held once.
+
+    Attributes:
+      train: Interactions of the train split.
+      held_out: Those of eval.
+      fitted: What a final model learns from.
+    """
+
+    train: tables.Interactions
+    held_out: tables.Interactions
+    fitted: tables.Interactions
 
 
 class StarSchema:
@@ -50,27 +65,30 @@ class StarSchema:
             split_files(self._interactions, split), self._user_index, self._business_index
         )
 
-    def read_labels(self, key: str) -> tables.Bag:
-        """Reads a feature of the businesses, such as their categories.
+    def read_labels(self, *keys: str) -> dict[str, tables.Bag]:
+        """Reads features of the businesses, such as their categories, all of them in one pass.
 
         Args:
-          key: A string feature of the raw table; it may be missing everywhere.
+          *keys: String features of the raw table; one may be missing everywhere.
 
         Returns:
-          By business, its values.
+          By feature, the values of each business.
         """
-        return read_facts(self._business_files, {key: tf.string})[key]
+        return read_facts(self._business_files, dict.fromkeys(keys, tf.string))
 
     def places(self) -> Places:
         """Reads what requests filter businesses by."""
         return read_places(self._business_files)
 
-    def postings(self, key: str) -> dict[bytes, np.ndarray]:
-        """Lists the rows of the businesses that carry each value of a feature."""
-        labels = self.read_labels(key)
-        return postings.invert(labels, np.arange(labels.num_rows, dtype=np.int32))
+    def read_splits(self, refit: bool) -> Splits:
+        """Reads train and eval, each once.
 
-    def read_fitted(self, refit: bool) -> tables.Interactions:
-        """Reads what a final model learns from: train, and eval too under `refit`."""
+        Args:
+          refit: Whether a final model learns from eval, too.
+        """
         train = self.read(features.TRAIN)
-        return train + self.read(features.EVAL) if refit else train
+        num_train = len(train)
+        both = train + self.read(features.EVAL)
+        # Frees what was joined.
+        train = both[:num_train]
+        return Splits(train, both[num_train:], both if refit else train)

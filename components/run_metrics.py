@@ -6,9 +6,8 @@ from typing import Any
 
 from tfx import types
 
-from components.artifacts import METRICS_FILE, read_json
-from components.serving_validator.executor import REASONS_FILE
-from components.yelp_example_gen.spec import SUMMARY_FILE
+from components.artifacts import METRICS_FILE, REASONS_FILE, SUMMARY_FILE, read_json
+from models.gate import SERVING, Check, Verdict, conclude
 
 
 def join(input_dict: dict[str, list[types.Artifact]], config: str) -> dict[str, Any]:
@@ -24,7 +23,8 @@ def join(input_dict: dict[str, list[types.Artifact]], config: str) -> dict[str, 
     """
     summary = read_json(input_dict["rejects"], SUMMARY_FILE)
     evaluation = read_json(input_dict["evaluation"], METRICS_FILE)
-    _add_infra_blessing(evaluation, read_json(input_dict["infra_blessing"], REASONS_FILE))
+    served = _judge_serving(read_json(input_dict["infra_blessing"], REASONS_FILE))
+    evaluation["blessing"] = _both(evaluation["blessing"], served.to_json())
     return {
         "dataset": {key: value for key, value in summary.items() if key != "split"},
         "splits": summary["split"],
@@ -35,12 +35,16 @@ def join(input_dict: dict[str, list[types.Artifact]], config: str) -> dict[str, 
     }
 
 
-def _add_infra_blessing(evaluation: dict, problems: list[str]) -> None:
-    """Makes one verdict of that on quality and that on serving."""
-    verdict = evaluation["blessing"]
-    if problems:
-        verdict["blessed"] = False
-    reasons = [f"FAILED: {problem}" for problem in problems] or [
-        "passed: both exports are served over REST and gRPC as in process"
-    ]
-    verdict["reasons"] = [*verdict["reasons"], *reasons]
+def _judge_serving(problems: list[str]) -> Verdict:
+    """Says what ServingValidator found as the gate would."""
+    text = "both exports are served over REST and gRPC as in process"
+    failed = [Check(problem, False, SERVING) for problem in problems]
+    return conclude(failed or [Check(text, True, SERVING)])
+
+
+def _both(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Makes one verdict of two, as `models.gate.Verdict.to_json` lays them out."""
+    return {
+        "blessed": first["blessed"] and second["blessed"],
+        **{key: first[key] + second[key] for key in ("reasons", "checks")},
+    }

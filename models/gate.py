@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import pydantic
 
@@ -11,19 +11,12 @@ from models import slice_names
 from models.baselines import registry
 from models.bootstrap import Interval
 from models.measurements import ALL, RATING_METRICS, RETRIEVAL_METRICS, Measurements
-from models.options import Options, Weight
+from models.options import Options, Weight, one_of
 
 MODEL, PREVIOUS = "t2rec", "previous"
 BEST = "best"
-
-
-def _one_of(known: Sequence[str], what: str):
-    def check(name: str) -> str:
-        if name not in known:
-            raise ValueError(f"there is no {what} {name!r}; there are {', '.join(known)}")
-        return name
-
-    return pydantic.AfterValidator(check)
+# Kinds of checks: against other models, of the index, for leaks and errors, by a server.
+COMPARISON, INDEX, TRIPWIRE, SERVING = "comparison", "index", "tripwire", "serving"
 
 
 def _check_slices(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -34,11 +27,11 @@ def _check_slices(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 RatingMetric = Annotated[
-    str, _one_of([name for name, spec in RATING_METRICS.items() if spec.is_loss], "rating loss")
+    str, one_of([name for name, spec in RATING_METRICS.items() if spec.is_loss], "rating loss")
 ]
-RetrievalMetric = Annotated[str, _one_of(list(RETRIEVAL_METRICS), "retrieval metric")]
-RatingBaseline = Annotated[str, _one_of([BEST, *registry.RATING], "rating baseline")]
-RetrievalBaseline = Annotated[str, _one_of([BEST, *registry.RETRIEVAL], "retrieval baseline")]
+RetrievalMetric = Annotated[str, one_of(RETRIEVAL_METRICS, "retrieval metric")]
+RatingBaseline = Annotated[str, one_of([BEST, *registry.RATING], "rating baseline")]
+RetrievalBaseline = Annotated[str, one_of([BEST, *registry.RETRIEVAL], "retrieval baseline")]
 SliceNames = Annotated[tuple[str, ...], pydantic.AfterValidator(_check_slices)]
 
 
@@ -68,7 +61,7 @@ class GateOptions(Options):
     retrieval_baseline: RetrievalBaseline = BEST
     retrieval_margin: Weight = 0.0
     slices: SliceNames = (slice_names.COLD_USER, slice_names.COLD_BUSINESS)
-    slice_baseline: Annotated[str, _one_of(list(registry.RATING), "rating baseline")] = "bias"
+    slice_baseline: Annotated[str, one_of(registry.RATING, "rating baseline")] = "bias"
     max_regression: Weight = 0.01
 
 
@@ -96,10 +89,12 @@ class Check:
     Attributes:
       text: What was found, in a sentence.
       ok: Whether it is good enough; None where there was no means to judge.
+      kind: `comparison`, `index`, `tripwire` or `serving`.
     """
 
     text: str
     ok: bool | None
+    kind: str = COMPARISON
 
     def __str__(self) -> str:
         word = {True: "passed", False: "FAILED", None: "left out"}[self.ok]
@@ -112,17 +107,27 @@ class Verdict:
 
     Attributes:
       blessed: Whether nothing failed.
-      reasons: One sentence a check, for and against.
+      checks: What was looked at, for and against.
     """
 
     blessed: bool
-    reasons: tuple[str, ...]
+    checks: tuple[Check, ...]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """One sentence a check."""
+        return tuple(str(check) for check in self.checks)
+
+    def to_json(self) -> dict[str, Any]:
+        """Lays it out for `metrics.json`: `reasons` for people, `checks` for programs."""
+        checks = [dataclasses.asdict(check) for check in self.checks]
+        return {"blessed": self.blessed, "reasons": list(self.reasons), "checks": checks}
 
 
 def conclude(checks: Sequence[Check]) -> Verdict:
     """Blesses a model that passed something and failed nothing."""
     blessed = all(check.ok is not False for check in checks) and any(c.ok for c in checks)
-    return Verdict(blessed, tuple(str(check) for check in checks))
+    return Verdict(blessed, tuple(checks))
 
 
 def best_baseline(evidence: Evidence, model_names: Sequence[str]) -> str | None:

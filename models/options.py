@@ -1,5 +1,6 @@
 """Options of the model and its training: validated, frozen, read from the pipeline's config."""
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import pydantic
@@ -21,6 +22,23 @@ MULTI_WORKER = "multi_worker"
 Auto = Literal["auto"]
 # What NumPy, TensorFlow and the libraries of the baselines all take.
 Seed = Annotated[int, pydantic.Field(strict=True, ge=0, lt=2**31)]
+
+
+def one_of(known: Iterable[str], what: str) -> pydantic.AfterValidator:
+    """Makes a validator of names.
+
+    Args:
+      known: Names there are.
+      what: What they are names of, for the message.
+    """
+    names = list(known)
+
+    def check(name: str) -> str:
+        if name not in names:
+            raise ValueError(f"there is no {what} {name!r}; there are {', '.join(names)}")
+        return name
+
+    return pydantic.AfterValidator(check)
 
 
 class Options(pydantic.BaseModel):

@@ -4,12 +4,13 @@ Each compares what must agree if nothing leaked and nobody erred, whatever the m
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 
 import numpy as np
 
 from models.bootstrap import Interval
-from models.gate import Check
+from models.gate import TRIPWIRE, Check
 from models.tables import Bag, Interactions
 
 # Of the largest score: single precision and the order of summation differ between both searches.
@@ -17,6 +18,8 @@ _SCORE_TOLERANCE = 1e-4
 # How far below the floor an RMSE may fall, in half-widths of its interval: chance of 1 in 10,000.
 _FLOOR_WIDTHS = 2.0
 _MEAN_TOLERANCE_STARS = 2e-6
+
+_check = functools.partial(Check, kind=TRIPWIRE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +46,8 @@ def no_test_rows_in_train(test: Interactions, fitted: Interactions) -> Check:
     again, before = test[np.isin(mine, its)], fitted[np.isin(its, mine)]
     twice = _rows(again) & _rows(before)
     if not twice:
-        return Check(f"none of {len(test):,} test rows is among the training rows", True)
-    return Check(
+        return _check(f"none of {len(test):,} test rows is among the training rows", True)
+    return _check(
         f"LEAK: {len(twice):,} of {len(test):,} test rows are among the training rows; remove "
         "them from the input, or split it anew",
         False,
@@ -71,8 +74,8 @@ def learnt_from_fitted_only(state: LearntState, fitted: Interactions) -> Check:
     extra = np.count_nonzero(~np.isin(known, allowed))
     mean = fitted.mean_stars
     if not extra and abs(state.mean_stars - mean) <= _MEAN_TOLERANCE_STARS:
-        return Check(f"the export knows {len(known):,} visits, all of them from training", True)
-    return Check(
+        return _check(f"the export knows {len(known):,} visits, all of them from training", True)
+    return _check(
         f"LEAK: the export knows {extra:,} visits that are no training rows, and a mean of "
         f"{state.mean_stars:.6f} stars where theirs is {mean:.6f}; train it on those rows alone",
         False,
@@ -89,8 +92,8 @@ def terms_from_train_only(terms: Bag, train: Interactions) -> Check:
     without = np.bincount(train.business_rows, minlength=terms.num_rows) == 0
     leaked = np.count_nonzero(terms.lengths()[without])
     if not leaked:
-        return Check("the vocabulary of reviews is that of training reviews", True)
-    return Check(
+        return _check("the vocabulary of reviews is that of training reviews", True)
+    return _check(
         f"LEAK: {leaked:,} businesses without training reviews have words of reviews: the "
         "vocabulary was learnt from other splits; count the words of training reviews alone",
         False,
@@ -110,9 +113,9 @@ def not_below_the_noise_floor(rmse: Mapping[str, Interval], floor_stars: float) 
         if interval.value + _FLOOR_WIDTHS * (interval.high - interval.value) < floor_stars
     }
     if not found:
-        return Check(f"no RMSE is below the noise floor of {floor_stars:.4f} stars", True)
+        return _check(f"no RMSE is below the noise floor of {floor_stars:.4f} stars", True)
     told = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
-    return Check(
+    return _check(
         f"LEAK: below the noise floor of {floor_stars:.4f} stars, which nothing can beat without "
         f"having seen the answers: {told}",
         False,
@@ -133,8 +136,8 @@ def approximate_not_above_exact(approximate: np.ndarray, exact: np.ndarray) -> C
     above = np.count_nonzero((approximate > exact + tolerance).any(axis=1))
     if not above:
         text = f"approximate search is above exact search for none of {len(exact):,} users"
-        return Check(text, True)
-    return Check(
+        return _check(text, True)
+    return _check(
         f"ERROR: approximate search is above exact search for {above:,} of {len(exact):,} users: "
         "one of both ranks other embeddings, ids or exclusions than the other",
         False,

@@ -33,12 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # Of libraries, about their own future.
     parser = build_parser()
-    args, beam = parser.parse_known_args(argv)
-    if beam and not getattr(args, "takes_beam_options", False):
+    args, unknown = parser.parse_known_args(argv)
+    if unknown and not getattr(args, "takes_beam_options", False):
         takes_ids = hasattr(args, "user_ids")
         hint = " (an id that begins with - goes behind --, after all options)" if takes_ids else ""
-        parser.error(f"unrecognized arguments: {' '.join(beam)}{hint}")
-    args.beam = beam
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    args.beam_options = unknown
     try:
         return args.command(args)
     except ConfigError as error:
@@ -198,10 +198,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     refresh.add_argument("--users", metavar="FILE", default="", help="likewise")
     refresh.add_argument(
-        "--target-recall", metavar="R", type=float, default=0.99, help="of the index"
+        "--target-recall", metavar="R", type=float, help="of the index; as a run's if left out"
     )
     refresh.add_argument(
-        "--max-reject-fraction", metavar="F", type=float, default=0.01, help="of a file's lines"
+        "--max-reject-fraction", metavar="F", type=float, help="of a file's lines; likewise"
     )
     refresh.add_argument(
         "--max-removed-fraction", metavar="F", type=float, default=0.5,
@@ -245,7 +245,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_beam(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--beam", metavar="URL", dest="engine",
+        "--beam", metavar="URL", dest="beam_server",
         help="flink://HOST:PORT or spark://HOST:PORT of a Beam job server; options of Beam, such "
         "as --runner=…, pass through",
     )  # fmt: skip

@@ -7,15 +7,15 @@ import argparse
 import collections
 import contextlib
 import dataclasses
-import fcntl
 import os
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from models.errors import ConfigError, InputError
+from models.errors import ConfigError
 from models.theory import experiments
 from pipeline import console, filter_options
+from pipeline.root import Root, root_of
 from serving import server_options
 from serving.questions import Filters
 
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs the whole pipeline on this machine."""
     # TensorFlow's own allocator would keep for good what the components needed at their peaks.
     os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
-    from pipeline import config, progress
+    from pipeline import config, progress, report_folder
 
     settings = config.load_config(args.config, args.settings, fast=args.fast)
     from models import options
@@ -35,10 +35,11 @@ def run(args: argparse.Namespace) -> int:
         from models import replicas
 
         replicas.check_chief()
-    _make_root(args.root)
-    with _alone(args.root):
-        progress.log_to_file(os.path.join(args.root, "logs", "run.log"))
-        paths = args.data or [_generate(settings, os.path.join(args.root, "data"))]
+    root = Root(args.root)
+    root.make()
+    with root.alone():
+        progress.log_to_file(root.log)
+        paths = args.data or [_generate(settings, root.data)]
         from apache_beam.io import filesystems
         from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -52,69 +53,21 @@ def run(args: argparse.Namespace) -> int:
         console.note("loading TFX, about half a minute ...")
         from pipeline import local_runner
 
-        root = local_runner.Root(os.path.abspath(args.root))
-        report = local_runner.run(settings, data, root, beam)
+        report = local_runner.run(settings, data, root.absolute(), beam)
     console.say("\n" + console.metrics_tables(report))
+    page = report_folder.ReportFolder(root.report).page
     if not report["blessing"]["blessed"]:
-        model = shlex.quote(local_runner.find_trained(root))
+        model = shlex.quote(local_runner.find_trained(root.absolute()))
         console.say(
-            f"\nNothing was pushed. Report: {args.root}/report/index.html\n"
+            f"\nNothing was pushed. Report: {page}\n"
             f"To ask the model all the same: t2rec query --model {model}"
         )
         return NOT_BLESSED
     console.say(
-        f"\nServing {args.root}/serving/t2rec/{report['pushed_version']}; report: "
-        f"{args.root}/report/index.html\nNext: t2rec query --model {shlex.quote(args.root)} USER_ID"
+        f"\nServing {root.serving}/t2rec/{report['pushed_version']}; report: {page}\n"
+        f"Next: t2rec query --model {shlex.quote(args.root)} USER_ID"
     )
     return DONE
-
-
-def _make_root(root: str) -> None:
-    """Makes sure that results can be written before anything is computed.
-
-    Raises:
-      ConfigError: If the folder can't be made or written to, or has a name that TFX takes for a
-        pattern.
-    """
-    if "://" in root or set(root) & set("*?["):
-        raise ConfigError(
-            "Expected a folder of this machine as --root, without the characters *, ? and [, which "
-            f"TFX would take for a pattern; got {root!r}. Choose another one; remote storage that "
-            "workers share can be mounted."
-        )
-    probe = os.path.join(root, ".writable")
-    try:
-        os.makedirs(root, exist_ok=True)
-        with open(probe, "w", encoding="utf-8"):
-            pass
-        os.remove(probe)
-    except OSError as error:
-        raise ConfigError(
-            f"Expected a folder that can be written to as --root; got {root!r} "
-            f"({error.strerror}). Choose another one."
-        ) from error
-
-
-@contextlib.contextmanager
-def _alone(root: str) -> Iterator[None]:
-    """Keeps other runs out of a root.
-
-    Raises:
-      InputError: If one is there.
-    """
-    with open(os.path.join(root, ".lock"), "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise InputError(
-                f"Expected no other run on {root!r}; got that of process {file.read()}. Wait for "
-                "its end, or choose another --root."
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
 
 
 def _generate(settings, out_dir: str) -> str:
@@ -148,8 +101,7 @@ def report(args: argparse.Namespace) -> int:
     from pipeline import report_folder
 
     folders = [
-        report_folder.ReportFolder(os.path.join(root, "report"))
-        for root in args.compare or [args.root]
+        report_folder.ReportFolder(Root(root).report) for root in args.compare or [args.root]
     ]
     if args.compare:
         report_folder.compare(folders[0], folders[1], args.compare, args.out)
@@ -247,23 +199,31 @@ def refresh(args: argparse.Namespace) -> int:
     """Pushes a version with other businesses or users."""
     if not args.businesses and not args.users:
         raise ConfigError("Expected --businesses, --users or both; got neither. Give a file.")
-    from pipeline import progress
+    from pipeline import config, progress
 
     progress.show_details()
     from pipeline import refresh
 
-    done = refresh.refresh_export(
-        args.model,
-        args.businesses,
-        args.users,
-        args.target_recall,
-        args.max_reject_fraction,
-        args.max_removed_fraction,
-    )
+    defaults = config.PipelineConfig()
+    target_recall, max_reject_fraction = args.target_recall, args.max_reject_fraction
+    if target_recall is None:
+        target_recall = defaults.index.target_recall
+    if max_reject_fraction is None:
+        max_reject_fraction = defaults.max_reject_fraction
+    root = root_of(args.model)
+    with root.alone() if root else contextlib.nullcontext():
+        done = refresh.refresh_export(
+            args.model,
+            args.businesses,
+            args.users,
+            target_recall,
+            max_reject_fraction,
+            args.max_removed_fraction,
+        )
     console.say(", ".join(f"{count:,} {name}" for name, count in done.counts.items()))
     recall = f"recall@10 of the index {done.recall}"
     if done.version is None:
-        console.say(f"{recall}, significantly below {args.target_recall}: nothing was pushed")
+        console.say(f"{recall}, significantly below {target_recall}: nothing was pushed")
         return NOT_BLESSED
     console.say(f"{recall}; pushed version {done.version}")
     return DONE
@@ -360,10 +320,10 @@ def _beam_args(args: argparse.Namespace, paths: Sequence[str] | None) -> list[st
     """
     from pipeline import beam_engines, beam_options
 
-    if not args.engine:
-        return beam_options.beam_args(args.beam)
-    engine = beam_engines.Engine.from_url(args.engine)
+    if not args.beam_server:
+        return beam_options.beam_args(args.beam_options)
+    engine = beam_engines.Engine.from_url(args.beam_server)
     if paths is not None:
         engine.check_paths(paths)
         engine.check_reachable()
-    return beam_options.beam_args([*engine.beam_args(), *args.beam])
+    return beam_options.beam_args([*engine.beam_args(), *args.beam_options])

@@ -2,7 +2,7 @@
 
 import pathlib
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -22,25 +22,15 @@ from models.options import (
     SplitOptions,
     TrainingOptions,
     Weight,
+    one_of,
 )
 from pipeline.kubeflow_options import KubeflowOptions
 
 _FAST = pathlib.Path(__file__).parent / "configs" / "fast.yaml"
 
 
-def _check_names(names: tuple[str, ...], known: Iterable[str]) -> tuple[str, ...]:
-    for name in names:
-        if name not in known:
-            raise ValueError(f"there is no baseline {name!r}; there are {', '.join(known)}")
-    return names
-
-
-RatingNames = Annotated[
-    tuple[str, ...], pydantic.AfterValidator(lambda names: _check_names(names, registry.RATING))
-]
-RetrievalNames = Annotated[
-    tuple[str, ...], pydantic.AfterValidator(lambda names: _check_names(names, registry.RETRIEVAL))
-]
+RatingNames = tuple[Annotated[str, one_of(registry.RATING, "baseline")], ...]
+RetrievalNames = tuple[Annotated[str, one_of(registry.RETRIEVAL, "baseline")], ...]
 
 
 class Index(Options):

@@ -106,14 +106,14 @@ def _models(test: Mapping, title: str, columns: Mapping, slices: Mapping, is_los
 
 def _verdict(blessing: Mapping) -> str:
     """Says what was decided, what speaks against it first; routine checks are only counted."""
-    reasons = list(blessing["reasons"])
-    failed = [text for text in reasons if text.startswith("FAILED")]
-    compared = [text for text in reasons if text not in failed and " minus that of " in text]
-    others = [text for text in reasons if text not in failed and text not in compared]
+    checks = list(zip(blessing["checks"], blessing["reasons"], strict=True))
+    failed = [reason for check, reason in checks if check["ok"] is False]
+    left_out = [reason for check, reason in checks if check["ok"] is None]
+    fine = [(check["kind"], reason) for check, reason in checks if check["ok"]]
+    compared = [reason for kind, reason in fine if kind == "comparison"]
     lines = ["blessed" if blessing["blessed"] else "NOT blessed:"]
-    lines += [f"  {text}" for text in (*failed, *compared)]
-    lines += [f"  {text}" for text in others if text.startswith("left out")]
-    passed = sum(not text.startswith("left out") for text in others)
+    lines += [f"  {text}" for text in (*failed, *compared, *left_out)]
+    passed = len(fine) - len(compared)
     if passed:
         lines.append(f"  passed: {passed} other checks, of the index and for leaks")
     return "\n".join(lines)

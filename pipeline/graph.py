@@ -31,6 +31,7 @@ from components.tuner.component import Tuner
 from components.yelp_example_gen.component import YelpExampleGen
 from models import features, preprocessing
 from pipeline.beam_options import NOT_PACKED
+from pipeline.code_digest import code_digest
 from pipeline.config import PipelineConfig
 from schemas.loader import TABLES
 
@@ -53,7 +54,6 @@ class Inputs:
       checkpoint_dir: Folder where a killed training is found again; "" for none.
       input_fingerprint: Names, sizes and times of the files, for the cache; "" if unknown.
       users_fingerprint: The same of the users that are to be scored.
-      code_digest: Digest of the code, for the cache.
       noise_floor_rmse: RMSE of the truth that generated data comes with, in stars; 0 if unknown.
     """
 
@@ -62,7 +62,6 @@ class Inputs:
     checkpoint_dir: str | data_types.RuntimeParameter = ""
     input_fingerprint: str | data_types.RuntimeParameter = ""
     users_fingerprint: str = ""
-    code_digest: str = ""
     noise_floor_rmse: float = 0.0
 
 
@@ -76,7 +75,6 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
     Returns:
       The nodes, each after those that it depends on.
     """
-    digest = inputs.code_digest
     example_gen = YelpExampleGen(
         data=inputs.data,
         split_config=config.split.model_dump_json(),
@@ -84,30 +82,35 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
         max_reject_fraction=config.max_reject_fraction,
         num_review_terms=config.review_terms.per_business,
         input_fingerprint=inputs.input_fingerprint,
-        code_digest=digest,
+        code_digest=code_digest("components.yelp_example_gen"),
     )
     tables = {table: example_gen.outputs[table] for table in TABLES}
     schemas, checks, statistics = {}, {}, {}
     nodes: list[base_node.BaseNode] = [example_gen]
     for table, examples in tables.items():
-        schemas[table] = ImportSchemaGen(table, digest).with_id(f"ImportSchemaGen.{table}")
+        schemas[table] = ImportSchemaGen(
+            table, code_digest("components.import_schema_gen")
+        ).with_id(f"ImportSchemaGen.{table}")
         described = StatisticsGen(
             examples=examples,
             schema=schemas[table].outputs["schema"],
             max_rows=config.statistics.max_rows,
-            code_digest=digest,
+            code_digest=code_digest("components.statistics_gen"),
         ).with_id(f"StatisticsGen.{table}")
         checks[table] = ExampleValidator(
             statistics=described.outputs["statistics"], schema=schemas[table].outputs["schema"]
         ).with_id(f"ExampleValidator.{table}")
         statistics[table] = described.outputs["statistics"]
         nodes += [schemas[table], described, checks[table]]
-    gate = AnomalyGate(**{table: check.outputs["anomalies"] for table, check in checks.items()})
+    gate = AnomalyGate(
+        **{table: check.outputs["anomalies"] for table, check in checks.items()},
+        code_digest=code_digest("components.anomaly_gate"),
+    )
     nodes.append(gate)
 
     transforms = {}
     for table in _PREPROCESSING:
-        transforms[table] = _transform(table, tables[table], schemas[table], config, digest)
+        transforms[table] = _transform(table, tables[table], schemas[table], config)
         transforms[table].add_upstream_node(gate)
     nodes += transforms.values()
 
@@ -138,7 +141,7 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
             **transformed,
             **options,
             num_trials=config.tuner.trials,
-            code_digest=digest,
+            code_digest=code_digest("components.tuner", "components.entity_tables"),
         )
         nodes.append(tuner)
         hyperparameters = tuner.outputs["best_hyperparameters"]
@@ -151,7 +154,7 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
         base_model=base_model,
         hyperparameters=hyperparameters,
         checkpoint_dir=inputs.checkpoint_dir,
-        code_digest=digest,
+        code_digest=code_digest("components.trainer", "components.entity_tables"),
     )
     baseline_trainer = BaselineTrainer(
         interactions=tables["interactions"],
@@ -159,14 +162,16 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
         options=config.wanted_baselines.model_dump_json(),
         seed=config.training.seed,
         refit=config.refit,
-        code_digest=digest,
+        code_digest=code_digest("components.baseline_trainer", "components.entity_tables"),
     )
     indexer = CandidateIndexer(
         model=trainer.outputs["model"],
         interactions=tables["interactions"],
         max_queries=config.index.max_queries,
         target_recall=config.index.target_recall,
-        code_digest=digest,
+        code_digest=code_digest(
+            "components.candidate_indexer", "components.export_lists", "serving"
+        ),
     )
     evaluator = Evaluator(
         model=trainer.outputs["model"],
@@ -181,12 +186,19 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
         serving_dir=inputs.serving_dir,
         max_native_rows=config.evaluation.native_rows,
         noise_floor_rmse=inputs.noise_floor_rmse,
-        code_digest=digest,
+        code_digest=code_digest(
+            "components.evaluator",
+            "components.export_lists",
+            "components.pusher.versions",
+            "serving",
+        ),
     )
     validator = ServingValidator(
         model=trainer.outputs["model"],
         scann_model=indexer.outputs["scann_model"],
-        code_digest=digest,
+        code_digest=code_digest(
+            "components.serving_validator", "components.pusher.versions", "serving"
+        ),
     )
     native = None
     if config.evaluation.native_rows and config.objective.rating:
@@ -214,6 +226,7 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
         serving_dir=inputs.serving_dir,
         config=told,
         noise_floor_rmse=inputs.noise_floor_rmse,
+        code_digest=code_digest("components.pusher", "components.run_metrics"),
     )
     reporter = Reporter(
         rejects=example_gen.outputs["rejects"],
@@ -224,6 +237,9 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
         pushed_model=pusher.outputs["pushed_model"],
         config=told,
         native_evaluation=native.outputs["evaluation"] if native else None,
+        code_digest=code_digest(
+            "components.reporter", "components.run_metrics", "components.evaluator.native"
+        ),
     )
     report = Report(
         metrics=reporter.outputs["report"],
@@ -231,14 +247,16 @@ def build_components(config: PipelineConfig, inputs: Inputs) -> list[base_node.B
         **star,
         statistics=statistics,
         refit=config.refit,
-        code_digest=digest,
+        code_digest=code_digest(
+            "components.report", "components.evaluator", "components.pusher.versions"
+        ),
     )
     scoring = config.batch_scoring
     scorer = BatchScorer(
         pushed_model=pusher.outputs["pushed_model"],
         **scoring.model_dump(exclude={"enabled"}),
         users_fingerprint=inputs.users_fingerprint,
-        code_digest=digest,
+        code_digest=code_digest("components.batch_scorer", "components.pusher.versions", "serving"),
     )
     nodes += [trainer, baseline_trainer, indexer, evaluator, validator]
     nodes += [*([native] if native else []), pusher, reporter, report]
@@ -250,7 +268,6 @@ def _transform(
     examples: types.Channel,
     schema: base_node.BaseNode,
     config: PipelineConfig,
-    code_digest: str,
 ) -> Transform:
     return Transform(
         examples=examples,
@@ -264,6 +281,6 @@ def _transform(
         custom_config={
             preprocessing.WITH_REVIEW_TERMS: config.review_terms.per_business > 0,
             # Not read by the hook: it puts the code into the cache key, which sees only its name.
-            "code_digest": code_digest,
+            "code_digest": code_digest(),
         },
     ).with_id(f"Transform.{table}")

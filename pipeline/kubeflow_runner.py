@@ -14,7 +14,6 @@ from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 from components.run_notice.component import RunNotice
 from models.errors import ConfigError
 from pipeline import beam_options, graph, kubeflow_spec
-from pipeline.code_digest import code_digest
 from pipeline.config import PipelineConfig
 
 PIPELINE_NAME = "t2rec"
@@ -47,7 +46,6 @@ def compile_spec(config: PipelineConfig, image: str, out: str, beam: Sequence[st
         serving_dir=data_types.RuntimeParameter(name="serving_dir", ptype=str),
         checkpoint_dir=data_types.RuntimeParameter(name="checkpoint_dir", ptype=str),
         input_fingerprint=data_types.RuntimeParameter(name="data_version", ptype=str),
-        code_digest=code_digest(),
     )
     nodes = graph.build_components(config, inputs)
     # TFX allows an exit handler no runtime parameters: kubeflow_spec puts this one in.

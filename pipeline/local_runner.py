@@ -1,7 +1,6 @@
 """Runs the pipeline on this machine."""
 
 import contextlib
-import dataclasses
 import json
 import os
 from collections.abc import Sequence
@@ -14,61 +13,18 @@ from tfx.types import artifact, standard_artifacts
 from tfx.utils import path_utils
 
 from components import artifacts
-from components.report.executor import PAGE_FILE
-from components.run_metrics import METRICS_FILE
 from components.trainer import cluster
 from components.yelp_example_gen.inputs import find_inputs, fingerprint
 from components.yelp_example_gen.places import pack_paths, unpack_paths
 from models import memory
 from models.options import MULTI_WORKER
 from pipeline import beam_options, graph, progress, report_folder
-from pipeline.code_digest import code_digest
 from pipeline.config import PipelineConfig
+from pipeline.root import Root
 from pipeline.synth.generator import TRUTH_NAME
 from serving.batch_scoring import ALL_USERS, fingerprint_users
 
 PIPELINE_NAME = "t2rec"
-
-
-@dataclasses.dataclass(frozen=True)
-class Root:
-    """Where everything of a run lies.
-
-    Attributes:
-      path: The root folder.
-    """
-
-    path: str
-
-    @property
-    def metadata(self) -> str:
-        """The ML Metadata database, which the cache reads."""
-        return os.path.join(self.path, "metadata.sqlite")
-
-    @property
-    def artifacts(self) -> str:
-        """What the components wrote."""
-        return os.path.join(self.path, "artifacts")
-
-    @property
-    def serving(self) -> str:
-        """The pushed exports."""
-        return os.path.join(self.path, "serving")
-
-    @property
-    def checkpoints(self) -> str:
-        """What a training that goes on, or was killed, has done."""
-        return os.path.join(self.path, "checkpoints")
-
-    @property
-    def report(self) -> str:
-        """The metrics of the latest run."""
-        return os.path.join(self.path, "report")
-
-    @property
-    def log(self) -> str:
-        """The log of all runs."""
-        return os.path.join(self.path, "logs", "run.log")
 
 
 def run(config: PipelineConfig, data: str, root: Root, beam: Sequence[str] = ()) -> dict[str, Any]:
@@ -96,7 +52,6 @@ def run(config: PipelineConfig, data: str, root: Root, beam: Sequence[str] = ())
         checkpoint_dir=root.checkpoints,
         input_fingerprint=fingerprint(find_inputs(data, config.split.method)),
         users_fingerprint=fingerprint_users(scoring.users) if from_files else "",
-        code_digest=code_digest(),
         noise_floor_rmse=_noise_floor(unpack_paths(data)),
     )
     nodes = graph.build_components(config, inputs)
@@ -116,12 +71,12 @@ def run(config: PipelineConfig, data: str, root: Root, beam: Sequence[str] = ())
                 beam_pipeline_args=beam_options.beam_args(beam),
             )
         )
-    report = _read_newest(root, artifacts.Report, METRICS_FILE)
+    report = _read_newest(root, artifacts.Report, artifacts.METRICS_FILE)
     report["timings"] = shown.timings
     report["memory_mb"] = shown.memory_mb
     report["cached"] = shown.cached
     folder = report_folder.ReportFolder(root.report)
-    folder.write(report, _read_newest(root, artifacts.Page, PAGE_FILE))
+    folder.write(report, _read_newest(root, artifacts.Page, artifacts.PAGE_FILE))
     folder.build()
     return report
 

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import os
+from collections.abc import Sequence
 
 from models.errors import ConfigError
 from pipeline import console, filter_options
@@ -38,12 +39,15 @@ def show(args: argparse.Namespace) -> None:
     filters = filter_options.from_arguments(args)
     lists = asked.recommend(users, **dataclasses.asdict(filters))
     unknown = _unknown(asked, users)
+    names = _names(asked, lists)
     for user, recommendations in zip(users, lists, strict=True):
-        names = _names(asked, [found.business_id for found in recommendations])
         rows = [
-            [str(rank), found.business_id, name, f"{found.score:.4f}", f"{found.rating:.2f}"]
-            for rank, (found, name) in enumerate(zip(recommendations, names, strict=True), 1)
-        ]
+            [
+                str(rank), found.business_id, names[found.business_id],
+                f"{found.score:.4f}", f"{found.rating:.2f}",
+            ]
+            for rank, found in enumerate(recommendations, 1)
+        ]  # fmt: skip
         console.say(f"for user {user}{', a newcomer to the model' * (user in unknown)}")
         console.say(
             console.table(_COLUMNS, rows)
@@ -52,12 +56,12 @@ def show(args: argparse.Namespace) -> None:
         )
 
 
-def _names(asked: client.Client, business_ids: list[str]) -> list[str]:
-    """Looks up names; an export of an earlier release has none."""
-    try:
-        return [place.name for place in asked.describe(business_ids)]
-    except ServingError:
-        return [""] * len(business_ids)
+def _names(
+    asked: client.Client, lists: Sequence[Sequence[client.Recommendation]]
+) -> dict[str, str]:
+    """Looks up the names of all that is in lists, by id."""
+    ids = sorted({found.business_id for one in lists for found in one})
+    return {id_: place.name for id_, place in zip(ids, asked.describe(ids), strict=True)}
 
 
 def _unknown(asked: client.Client, users: list[str]) -> set[str]:
@@ -72,8 +76,9 @@ def _unknown(asked: client.Client, users: list[str]) -> set[str]:
 
 def _any_user(model: str) -> str:
     """Returns the id of an export's first user."""
+    from models.exported_tables import USER_IDS_FILE
     from serving import loader
 
-    path = os.path.join(loader.find_version(model), "assets", "user_ids.txt")
+    path = os.path.join(loader.find_version(model), USER_IDS_FILE)
     with open(path, encoding="utf-8") as file:
         return file.readline().rstrip("\n")

@@ -24,6 +24,11 @@ class ReportFolder:
         """Names the folder; nothing is read or made yet."""
         self.path = path
 
+    @property
+    def page(self) -> str:
+        """The page."""
+        return os.path.join(self.path, HTML)
+
     def write(self, metrics: Mapping[str, Any], page: Mapping[str, Any]) -> None:
         """Writes a run's metrics and page data; another run's become those of the run before.
 
@@ -51,7 +56,7 @@ class ReportFolder:
 
         metrics, shown = self.read()
         self._write(HTML, page.build(metrics, shown, self._read(PREVIOUS) or None))
-        return os.path.join(self.path, HTML)
+        return self.page
 
     def read(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Reads the metrics and the page data.

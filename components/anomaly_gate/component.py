@@ -9,9 +9,9 @@ from schemas.loader import TABLES
 
 
 class AnomalyGateSpec(component_spec.ComponentSpec):
-    """Declares the inputs and outputs of AnomalyGate."""
+    """Declares the parameters and inputs of AnomalyGate."""
 
-    PARAMETERS: dict[str, component_spec.ExecutionParameter] = {}
+    PARAMETERS = {"code_digest": component_spec.ExecutionParameter(type=str, optional=True)}
     INPUTS = {
         table: component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies)
         for table in TABLES
@@ -29,7 +29,11 @@ class AnomalyGate(base_component.BaseComponent):
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
     def __init__(
-        self, interactions: types.Channel, users: types.Channel, businesses: types.Channel
+        self,
+        interactions: types.Channel,
+        users: types.Channel,
+        businesses: types.Channel,
+        code_digest: str = "",
     ):
         """Declares the component.
 
@@ -37,7 +41,13 @@ class AnomalyGate(base_component.BaseComponent):
           interactions: Anomalies of the interactions.
           users: Anomalies of the users.
           businesses: Anomalies of the businesses.
+          code_digest: A digest of the code; part of the cache key.
         """
         super().__init__(
-            AnomalyGateSpec(interactions=interactions, users=users, businesses=businesses)
+            AnomalyGateSpec(
+                interactions=interactions,
+                users=users,
+                businesses=businesses,
+                code_digest=code_digest,
+            )
         )

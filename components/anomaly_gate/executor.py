@@ -29,7 +29,7 @@ class Executor(base_executor.BaseExecutor):
         Args:
           input_dict: ExampleAnomalies by table.
           output_dict: Empty.
-          exec_properties: Empty.
+          exec_properties: None that matter.
 
         Raises:
           InputError: If a feature does not conform to its schema.

@@ -54,10 +54,11 @@ class Executor(base_executor.BaseExecutor):
             input_dict["interactions"], input_dict["users"], input_dict["businesses"]
         )
         users, businesses = entity_tables.read_both(input_dict)
+        splits = star.read_splits(bool(exec_properties["refit"]))
         data = BaselineData(
-            fitted=star.read_fitted(bool(exec_properties["refit"])),
-            train=star.read(features.TRAIN),
-            held_out=star.read(features.EVAL),
+            fitted=splits.fitted,
+            train=splits.train,
+            held_out=splits.held_out,
             users=users,
             businesses=businesses,
             seed=exec_properties["seed"],

@@ -3,8 +3,10 @@
 import json
 import logging
 import os
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+import numpy as np
 from tfx import types
 from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_executor
@@ -16,9 +18,10 @@ from components.artifacts import METRICS_FILE, read_json
 from components.evaluator import approximate, native
 from components.evaluator.baseline_outputs import BaselineOutputs
 from components.evaluator.exported import ExportedModel, find_served, load_served
-from models import exported_tables, features, tripwires
+from models import exported_tables, features, postings, tripwires
 from models.evaluation import RatingEvaluation, RetrievalEvaluation
 from models.gate import (
+    INDEX,
     MODEL,
     PREVIOUS,
     Check,
@@ -30,6 +33,7 @@ from models.gate import (
 )
 from models.index_recall import Recall
 from models.measurements import NUM_RATINGS, NUM_USERS, Measurements
+from models.recommender_tables import RecommenderTables
 from models.slices import Known, Labels
 from models.tables import Interactions
 
@@ -63,58 +67,45 @@ class Executor(base_executor.BaseExecutor):
             input_dict["interactions"], input_dict["users"], input_dict["businesses"]
         )
         split = _Split(star, bool(exec_properties["refit"]))
-        model_path = path_utils.serving_model_path(
-            artifact_utils.get_single_uri(input_dict["model"])
-        )
-        tables = exported_tables.read(model_path)
-        model = ExportedModel(tables, star.user_ids, star.business_ids)
-        models = {MODEL: model}
+        tables = exported_tables.read(_path(input_dict["model"]))
+        models = {MODEL: ExportedModel(tables, star.user_ids, star.business_ids)}
         previous, note = _load_previous(exec_properties["serving_dir"], star, split.test)
         if previous:
             models[PREVIOUS] = previous
         baselines = BaselineOutputs(input_dict["baselines"])
 
-        measured: dict[str, Any] = {}
-        rating = retrieval = None
-        checks = [
-            tripwires.no_test_rows_in_train(split.test, split.fitted),
-            tripwires.learnt_from_fitted_only(
-                tripwires.LearntState(tables.seen, tables.mean_stars), split.fitted
-            ),
-            tripwires.terms_from_train_only(
-                star.read_labels(features.BUSINESS_REVIEW_TERMS), split.train
-            ),
-        ]
+        found: dict[str, _Found] = {}
         if objective["rating"]:
-            rating, measured["rating"], protocol = _rating(split, models, baselines)
-            measured["rating"]["test"] |= _write_sample(
-                output_dict["rating_examples"], star, split.test, protocol, baselines,
+            found["rating"] = _rating(split, models, baselines, exec_properties["noise_floor_rmse"])
+            found["rating"].told["test"] |= _write_sample(
+                output_dict["rating_examples"],
+                star,
+                split.test,
+                found["rating"].slices,
+                baselines,
                 exec_properties["max_native_rows"],
-            )  # fmt: skip
-            floor = exec_properties["noise_floor_rmse"]
-            if floor and not rating.undefined:
-                rmse = {name: rating.measured.interval(name, "rmse") for name in
-                        rating.measured.models}  # fmt: skip
-                checks.append(tripwires.not_below_the_noise_floor(rmse, floor))
+            )
         if objective["retrieval"]:
-            retrieval, measured["retrieval"], lists = _retrieval(split, models, baselines)
-            scann = path_utils.serving_model_path(
-                artifact_utils.get_single_uri(input_dict["scann_model"])
-            )
-            pair = approximate.scores_of_both(scann, model, star.user_ids, lists)
-            checks.append(tripwires.approximate_not_above_exact(*pair))
-        measured["tripwires"] = [str(check) for check in checks]
-        checks = judge(gate, rating, retrieval, note) + [
-            _index_check(
-                read_json(input_dict["index_evaluation"], METRICS_FILE),
-                exec_properties["target_recall"],
-            )
-        ] + checks  # fmt: skip
-        verdict = conclude(checks)
+            scann = _path(input_dict["scann_model"])
+            found["retrieval"] = _retrieval(split, models, baselines, scann, star.user_ids)
+
+        fired = _leaks(split, tables) + [check for one in found.values() for check in one.checks]
+        evidence = {task: one.evidence for task, one in found.items()}
+        index = read_json(input_dict["index_evaluation"], METRICS_FILE)
+        checks = [
+            *judge(gate, evidence.get("rating"), evidence.get("retrieval"), note),
+            _index_check(index, exec_properties["target_recall"]),
+            *fired,
+        ]
         for check in checks:
             if check.ok is False:
                 _LOG.warning("%s", check)
-        measured["blessing"] = {"blessed": verdict.blessed, "reasons": list(verdict.reasons)}
+        verdict = conclude(checks)
+        measured = {
+            **{task: one.told for task, one in found.items()},
+            "tripwires": [str(check) for check in fired],
+            "blessing": verdict.to_json(),
+        }
         uri = artifact_utils.get_single_uri(output_dict["evaluation"])
         io_utils.write_string_file(
             os.path.join(uri, METRICS_FILE), json.dumps(measured, indent=2, allow_nan=False)
@@ -126,25 +117,55 @@ class Executor(base_executor.BaseExecutor):
         )
 
 
+def _path(model: list[types.Artifact]) -> str:
+    """Returns the folder of an export's SavedModel."""
+    return path_utils.serving_model_path(artifact_utils.get_single_uri(model))
+
+
 class _Split:
     """The test split, and what the models had learnt from."""
 
     def __init__(self, star: examples.StarSchema, refit: bool):
         self.test = star.read(features.TEST)
-        self.train = star.read(features.TRAIN)
-        self.fitted = star.read_fitted(refit)
-        self.known = Known.from_interactions(
-            self.fitted, len(star.user_ids), len(star.business_ids)
-        )
-        self.labels = Labels(
-            cities=star.postings(features.BUSINESS_CITY),
-            categories=star.postings(features.BUSINESS_CATEGORIES),
-        )
+        splits = star.read_splits(refit)
+        self.train, self.fitted = splits.train, splits.fitted
+        num_businesses = len(star.business_ids)
+        self.known = Known.from_interactions(self.fitted, len(star.user_ids), num_businesses)
+        keys = (features.BUSINESS_CITY, features.BUSINESS_CATEGORIES)
+        labels = star.read_labels(*keys, features.BUSINESS_REVIEW_TERMS)
+        self.terms = labels[features.BUSINESS_REVIEW_TERMS]
+        rows = np.arange(num_businesses, dtype=np.int32)
+        self.labels = Labels(*(postings.invert(labels[key], rows) for key in keys))
+
+
+class _Found(NamedTuple):
+    """What one task came to.
+
+    Attributes:
+      evidence: For the gate.
+      told: For `metrics.json`.
+      checks: Tripwires.
+      slices: Of ratings: by name, a `[num_test]` bool array, which ones are in it.
+    """
+
+    evidence: Evidence
+    told: dict[str, Any]
+    checks: list[Check]
+    slices: Mapping[str, np.ndarray] = {}
+
+
+def _leaks(split: _Split, tables: RecommenderTables) -> list[Check]:
+    learnt = tripwires.LearntState(tables.seen, tables.mean_stars)
+    return [
+        tripwires.no_test_rows_in_train(split.test, split.fitted),
+        tripwires.learnt_from_fitted_only(learnt, split.fitted),
+        tripwires.terms_from_train_only(split.terms, split.train),
+    ]
 
 
 def _rating(
-    split: _Split, models: dict[str, ExportedModel], baselines: BaselineOutputs
-) -> tuple[Evidence, dict[str, Any], RatingEvaluation]:
+    split: _Split, models: dict[str, ExportedModel], baselines: BaselineOutputs, floor_stars: float
+) -> _Found:
     protocol = RatingEvaluation(split.test, split.known, split.labels)
     predictions = {name: model.rate(split.test) for name, model in models.items()}
     predictions |= baselines.ratings()
@@ -152,43 +173,49 @@ def _rating(
     if split.fitted.rated_alike:
         stars = split.fitted.stars[0]
         undefined = f"ratings, for all training stars are {stars:g}: nothing to predict"
+    measured = protocol.measure(predictions)
     evidence = Evidence(
-        protocol.measure(predictions),
-        baselines.eval_losses("rating"),
-        baselines.skipped["rating"],
-        undefined,
+        measured, baselines.eval_losses("rating"), baselines.skipped["rating"], undefined
     )
     told = {
         name: {
-            **evidence.measured.to_json(name, NUM_RATINGS),
+            **measured.to_json(name, NUM_RATINGS),
             "reliability": protocol.reliability(predicted),
         }
         for name, predicted in predictions.items()
     }
-    return evidence, _tell("rating", evidence, told), protocol
+    checks = []
+    if floor_stars and not undefined:
+        rmse = {name: measured.interval(name, "rmse") for name in measured.models}
+        checks = [tripwires.not_below_the_noise_floor(rmse, floor_stars)]
+    return _Found(evidence, _tell("rating", evidence, told), checks, protocol.slices)
 
 
 def _retrieval(
-    split: _Split, models: dict[str, ExportedModel], baselines: BaselineOutputs
-) -> tuple[Evidence, dict[str, Any], RetrievalEvaluation]:
+    split: _Split,
+    models: dict[str, ExportedModel],
+    baselines: BaselineOutputs,
+    scann: str,
+    user_ids: np.ndarray,
+) -> _Found:
     protocol = RetrievalEvaluation(split.test, split.fitted, split.known, split.labels)
     lists = {name: model.rank(protocol) for name, model in models.items()}
     lists |= baselines.lists()
     undefined = ""
     if not len(protocol.users):
         undefined = "lists, for no test user has a business that is new to them"
+    measured = protocol.measure(lists)
     evidence = Evidence(
-        protocol.measure(lists),
-        baselines.eval_losses("retrieval"),
-        baselines.skipped["retrieval"],
-        undefined,
+        measured, baselines.eval_losses("retrieval"), baselines.skipped["retrieval"], undefined
     )
     told = {
-        name: {**evidence.measured.to_json(name, NUM_USERS), **protocol.describe(ranked)}
+        name: {**measured.to_json(name, NUM_USERS), **protocol.describe(ranked)}
         for name, ranked in lists.items()
         if not undefined
     }
-    return evidence, _tell("retrieval", evidence, told), protocol
+    pair = approximate.scores_of_both(scann, models[MODEL], user_ids, protocol)
+    checks = [tripwires.approximate_not_above_exact(*pair)]
+    return _Found(evidence, _tell("retrieval", evidence, told), checks)
 
 
 def _tell(task: str, evidence: Evidence, models: dict[str, Any]) -> dict[str, Any]:
@@ -210,14 +237,14 @@ def _write_sample(
     output: list[types.Artifact],
     star: examples.StarSchema,
     test: Interactions,
-    protocol: RatingEvaluation,
+    slices: Mapping[str, np.ndarray],
     baselines: BaselineOutputs,
     max_rows: int,
 ) -> dict[str, Any]:
     """Writes what TFX's Evaluator is to look at; tells what that is."""
     (artifact,) = output
     ids = star.user_ids, star.business_ids
-    num_rows = native.write_sample(artifact, test, *ids, protocol.slices, max_rows)
+    num_rows = native.write_sample(artifact, test, *ids, slices, max_rows)
     told = {
         "baseline": baselines.fallback["rating"],
         "num_ratings": num_rows,
@@ -247,7 +274,7 @@ def _index_check(index: dict[str, Any], target: float) -> Check:
     text = (
         f"recall@10 of the index against exact search is {recall}, and should be {target} or more"
     )
-    return Check(text, not recall.falls_short(target))
+    return Check(text, not recall.falls_short(target), INDEX)
 
 
 def _write_blessing(blessing: types.Artifact, model: types.Artifact, blessed: bool) -> None:

@@ -16,6 +16,7 @@ class PusherSpec(component_spec.ComponentSpec):
         "serving_dir": component_spec.ExecutionParameter(type=str),
         "config": component_spec.ExecutionParameter(type=str),
         "noise_floor_rmse": component_spec.ExecutionParameter(type=float),
+        "code_digest": component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
@@ -54,6 +55,7 @@ class Pusher(base_component.BaseComponent):
         serving_dir: str | data_types.RuntimeParameter,
         config: str,
         noise_floor_rmse: float = 0.0,
+        code_digest: str = "",
     ):
         """Declares the component.
 
@@ -68,6 +70,7 @@ class Pusher(base_component.BaseComponent):
           serving_dir: Folder that gets `t2rec/VERSION` and `t2rec_scann/VERSION`.
           config: `pipeline.config.PipelineConfig` as JSON.
           noise_floor_rmse: What the truth of generated data scores, in stars; 0 of other data.
+          code_digest: A digest of the code; part of the cache key.
         """
         super().__init__(
             PusherSpec(
@@ -81,6 +84,7 @@ class Pusher(base_component.BaseComponent):
                 serving_dir=serving_dir,
                 config=config,
                 noise_floor_rmse=noise_floor_rmse,
+                code_digest=code_digest,
                 pushed_model=types.Channel(type=standard_artifacts.PushedModel),
             )
         )

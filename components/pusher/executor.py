@@ -12,8 +12,8 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components import run_metrics
+from components.artifacts import SERVABLE_FILE
 from components.pusher import model_card, versions
-from components.serving_validator import executor as serving_validator
 
 _LOG = logging.getLogger("t2rec")
 
@@ -38,7 +38,7 @@ class Executor(base_executor.BaseExecutor):
         pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
         for key, name, reason in (
             ("blessing", constants.BLESSED_FILE_NAME, "the model is not blessed"),
-            ("infra_blessing", serving_validator.BLESSED_FILE, "the exports can't be served"),
+            ("infra_blessing", SERVABLE_FILE, "the exports can't be served"),
         ):
             uri = artifact_utils.get_single_uri(input_dict[key])
             if not fileio.exists(os.path.join(uri, name)):

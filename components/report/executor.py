@@ -10,13 +10,13 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components import examples
-from components.artifacts import METRICS_FILE, read_json
+from components.artifacts import METRICS_FILE, PAGE_FILE, read_json
 from components.evaluator.exported import ExportedModel
 from components.report import page, people, statistics
 from models import exported_tables, features
 from schemas.loader import TABLES
 
-PAGE_FILE, HTML_FILE = "page.json", "index.html"
+_HTML_FILE = "index.html"
 
 
 class Executor(base_executor.BaseExecutor):
@@ -46,7 +46,7 @@ class Executor(base_executor.BaseExecutor):
             "users": people.tell_users(
                 ExportedModel(tables, star.user_ids, star.business_ids),
                 star,
-                star.read_fitted(bool(exec_properties["refit"])),
+                star.read_splits(bool(exec_properties["refit"])).fitted,
                 star.read(features.TEST),
             ),
             "statistics": {
@@ -57,7 +57,7 @@ class Executor(base_executor.BaseExecutor):
         uri = artifact_utils.get_single_uri(output_dict["page"])
         written = {
             PAGE_FILE: json.dumps(gathered, indent=1),
-            HTML_FILE: page.build(report, gathered),
+            _HTML_FILE: page.build(report, gathered),
         }
         for name, content in written.items():
             io_utils.write_string_file(os.path.join(uri, name), content)

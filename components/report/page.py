@@ -21,6 +21,11 @@ _COLUMNS = {
     ),
 }  # fmt: skip
 _MAX_DRIFT = 12
+_MARKS = {
+    True: {"mark": "✓", "kind": "passed"},
+    False: {"mark": "✗", "kind": "failed"},
+    None: {"mark": "–", "kind": "left-out"},
+}
 
 
 def build(
@@ -122,14 +127,10 @@ def _number(value: float, sign: bool = False) -> str:
 
 
 def _reasons(blessing: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Lists the reasons, those against a model first."""
-    reasons = [_reason(text) for text in blessing.get("reasons", [])]
-    return sorted(reasons, key=lambda reason: reason["kind"] != "FAILED")
-
-
-def _reason(text: str) -> dict[str, str]:
-    word, _, rest = text.partition(": ")
-    return {"mark": {"passed": "✓", "FAILED": "✗"}.get(word, "–"), "kind": word, "text": rest}
+    """Lists the checks, those against a model first; of an old run, its words as they are."""
+    old = [{"mark": "", "kind": "", "text": text} for text in blessing.get("reasons", [])]
+    checks = sorted(blessing.get("checks", []), key=lambda check: check["ok"] is not False)
+    return [{**_MARKS[check["ok"]], "text": check["text"]} for check in checks] or old
 
 
 def _facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:

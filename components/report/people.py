@@ -21,9 +21,12 @@ class Places:
     def __init__(self, star: examples.StarSchema):
         """Reads them."""
         self._ids = star.business_ids
-        self._names = star.read_labels(features.BUSINESS_NAME)
-        self._cities = star.read_labels(features.BUSINESS_CITY)
-        self._categories = star.read_labels(features.BUSINESS_CATEGORIES)
+        labels = star.read_labels(
+            features.BUSINESS_NAME, features.BUSINESS_CITY, features.BUSINESS_CATEGORIES
+        )
+        self._names = labels[features.BUSINESS_NAME]
+        self._cities = labels[features.BUSINESS_CITY]
+        self._categories = labels[features.BUSINESS_CATEGORIES]
 
     def tell(self, row: int) -> dict[str, Any]:
         """Describes a business; its id stands for a missing name."""

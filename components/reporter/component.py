@@ -11,7 +11,10 @@ from components.reporter import executor
 class ReporterSpec(component_spec.ComponentSpec):
     """Declares the parameters, inputs and outputs of Reporter."""
 
-    PARAMETERS = {"config": component_spec.ExecutionParameter(type=str)}
+    PARAMETERS = {
+        "config": component_spec.ExecutionParameter(type=str),
+        "code_digest": component_spec.ExecutionParameter(type=str, optional=True),
+    }
     INPUTS = {
         "rejects": component_spec.ChannelParameter(type=artifacts.Rejects),
         "evaluation": component_spec.ChannelParameter(type=artifacts.Evaluation),
@@ -46,6 +49,7 @@ class Reporter(base_component.BaseComponent):
         pushed_model: types.Channel,
         config: str,
         native_evaluation: types.Channel | None = None,
+        code_digest: str = "",
     ):
         """Declares the component.
 
@@ -58,6 +62,7 @@ class Reporter(base_component.BaseComponent):
           pushed_model: Which version was pushed, if any.
           config: `pipeline.config.PipelineConfig` as JSON.
           native_evaluation: What TFX's own Evaluator found, if it ran.
+          code_digest: A digest of the code; part of the cache key.
         """
         super().__init__(
             ReporterSpec(
@@ -69,6 +74,7 @@ class Reporter(base_component.BaseComponent):
                 pushed_model=pushed_model,
                 native_evaluation=native_evaluation,
                 config=config,
+                code_digest=code_digest,
                 report=types.Channel(type=artifacts.Report),
             )
         )

@@ -10,13 +10,11 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
+from components.artifacts import NOT_SERVABLE_FILE, REASONS_FILE, SERVABLE_FILE
 from components.pusher.versions import EXACT_MODEL, SCANN_MODEL
 from components.serving_validator import checks
 
-# As TFX's InfraValidator names them, so that its Pusher would read them, too.
-BLESSED_FILE, NOT_BLESSED_FILE = "INFRA_BLESSED", "INFRA_NOT_BLESSED"
 _BLESSED_PROPERTY = "blessed"
-REASONS_FILE = "reasons.json"
 
 _LOG = logging.getLogger("t2rec")
 
@@ -45,7 +43,7 @@ class Executor(base_executor.BaseExecutor):
         problems = checks.find_problems(models)
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         blessing.set_int_custom_property(_BLESSED_PROPERTY, int(not problems))
-        name = NOT_BLESSED_FILE if problems else BLESSED_FILE
+        name = NOT_SERVABLE_FILE if problems else SERVABLE_FILE
         io_utils.write_string_file(os.path.join(blessing.uri, name), "")
         io_utils.write_string_file(
             os.path.join(blessing.uri, REASONS_FILE), json.dumps(problems, indent=2)

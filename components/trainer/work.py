@@ -12,7 +12,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components import entity_tables, examples
-from components.tuner.executor import BEST_HYPERPARAMETERS
+from components.artifacts import BEST_HYPERPARAMETERS_FILE
 from models import export, features, gradients, replicas, training
 from models.checkpoints import Checkpoints
 from models.options import ModelOptions, TrainingOptions
@@ -114,7 +114,7 @@ def _read_hyperparameters(hyperparameters: list[types.Artifact] | None) -> Recip
     """Reads what Tuner found, if there is one: nothing that the options tell."""
     if not hyperparameters:
         return {}
-    path = os.path.join(artifact_utils.get_single_uri(hyperparameters), BEST_HYPERPARAMETERS)
+    path = os.path.join(artifact_utils.get_single_uri(hyperparameters), BEST_HYPERPARAMETERS_FILE)
     return read_hyperparameters(json.loads(io_utils.read_string_file(path))["values"])
 
 

@@ -10,11 +10,11 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
 from components import entity_tables, examples
+from components.artifacts import BEST_HYPERPARAMETERS_FILE
 from models import features
 from models.options import ModelOptions, TrainingOptions
 
-# As TFX's Tuner names them.
-BEST_HYPERPARAMETERS = "best_hyperparameters.txt"
+# As TFX's Tuner names it.
 _TUNER_RESULTS = "tuner_results.json"
 
 
@@ -53,7 +53,7 @@ class Executor(base_executor.BaseExecutor):
             exec_properties["num_trials"],
         )
         for key, name, content in (
-            ("best_hyperparameters", BEST_HYPERPARAMETERS, best.get_config()),
+            ("best_hyperparameters", BEST_HYPERPARAMETERS_FILE, best.get_config()),
             ("tuner_results", _TUNER_RESULTS, trials),
         ):
             uri = artifact_utils.get_single_uri(output_dict[key])

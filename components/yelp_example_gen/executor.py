@@ -12,6 +12,7 @@ from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
+from components.artifacts import SUMMARY_FILE
 from components.yelp_example_gen import (
     input_files,
     inputs,
@@ -143,7 +144,7 @@ def _read_tally(staging_dir: str) -> tallies.Tally:
 
 def _write_summary(results: dict[str, Any], rejects_dir: str) -> None:
     """Writes `summary.json`."""
-    with fileio.open(os.path.join(rejects_dir, spec.SUMMARY_FILE), "w") as stream:
+    with fileio.open(os.path.join(rejects_dir, SUMMARY_FILE), "w") as stream:
         stream.write(json.dumps(results, indent=2) + "\n")
 
 

@@ -17,8 +17,6 @@ USERS_KEY = "users"
 BUSINESSES_KEY = "businesses"
 REJECTS_KEY = "rejects"
 
-SUMMARY_FILE = "summary.json"
-
 
 class YelpExampleGenSpec(component_spec.ComponentSpec):
     """Declares the parameters and outputs of YelpExampleGen."""

@@ -42,6 +42,7 @@ class Run:
 def run(tmp_path_factory) -> Run:
     """Generates data and runs the pipeline on it with the real LocalDagRunner."""
     from pipeline import local_runner
+    from pipeline.root import Root
 
     folder = tmp_path_factory.mktemp("pipeline")
     root, data = folder / "root", folder / "data"
@@ -60,5 +61,5 @@ def run(tmp_path_factory) -> Run:
             "batch_scoring.k=4",
         ],
     )
-    report = local_runner.run(settings, str(data), local_runner.Root(str(root)))
+    report = local_runner.run(settings, str(data), Root(str(root)))
     return Run(root, data, truth, report, settings)

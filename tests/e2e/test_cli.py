@@ -137,6 +137,7 @@ def test_a_killed_run_goes_on_where_it_stood(run, tmp_path, caplog):
     A copy of an earlier run's metadata spares the ingestion; training is new to it.
     """
     from pipeline import config, local_runner
+    from pipeline.root import Root
 
     root = tmp_path / "root"
     root.mkdir()
@@ -182,9 +183,7 @@ def test_a_killed_run_goes_on_where_it_stood(run, tmp_path, caplog):
     assert not (root / "checkpoints").exists()
     # In this process, which has TFX already.
     caplog.set_level(logging.INFO, "t2rec")
-    report = local_runner.run(
-        config.load_config(None, settings), str(run.data), local_runner.Root(str(root))
-    )
+    report = local_runner.run(config.load_config(None, settings), str(run.data), Root(str(root)))
     assert report["blessing"]["blessed"] is True
     assert "trying a start from the latest blessed model" in caplog.text
     assert "starts cold" not in caplog.text

@@ -13,6 +13,7 @@ from kfp import compiler, components, dsl
 from spec_harness import SpecHarness
 
 from pipeline import config, graph, kubeflow_runner, local_runner, synth
+from pipeline.root import Root
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCKERFILE = ROOT / "pipeline" / "deploy" / "Dockerfile"
@@ -69,7 +70,7 @@ def runs(tmp_path_factory) -> Runs:
     parameters = {"data": str(data), "data_version": "1", "serving_dir": str(serving)}
     with concurrent.futures.ThreadPoolExecutor(1) as beside:
         containers = beside.submit(harness.run, parameters, jobs=2)
-        local = local_runner.run(settings, str(data), local_runner.Root(str(folder / "local")))
+        local = local_runner.run(settings, str(data), Root(str(folder / "local")))
         containers.result()
     return Runs(harness, serving, local)
 

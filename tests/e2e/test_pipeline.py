@@ -15,6 +15,7 @@ from tfx.orchestration import metadata
 
 from models.baselines import registry
 from pipeline import config, graph, local_runner
+from pipeline.root import Root
 from serving import loader
 from serving.client import LocalClient
 
@@ -246,7 +247,7 @@ def test_exact_and_approximate_exports_agree(run):
 
 
 def test_a_second_run_takes_everything_from_the_cache_and_pushes_nothing(run):
-    report = local_runner.run(run.settings, str(run.data), local_runner.Root(str(run.root)))
+    report = local_runner.run(run.settings, str(run.data), Root(str(run.root)))
     assert set(report["cached"]) == set(report["timings"])
     assert report["rating"] == run.report["rating"]
     assert versions(run.root) == [run.report["pushed_version"]]
@@ -267,7 +268,7 @@ def test_a_bad_model_is_neither_blessed_nor_pushed(run):
             "evaluation.native_rows=0",
         ],
     )
-    root = local_runner.Root(str(run.root))
+    root = Root(str(run.root))
     before = local_runner.find_trained(root)
     report = local_runner.run(bad, str(run.data), root)
     assert {"YelpExampleGen", "Transform.users", "BaselineTrainer"} <= set(report["cached"])
@@ -290,7 +291,7 @@ def test_a_gate_without_its_baseline_fails_and_says_why(run):
     baselines = run.settings.baselines.model_copy(update={"max_seconds": 1e-6})
     off = run.settings.evaluation.model_copy(update={"native_rows": 0})
     hurried = run.settings.model_copy(update={"baselines": baselines, "evaluation": off})
-    report = local_runner.run(hurried, str(run.data), local_runner.Root(str(run.root)))
+    report = local_runner.run(hurried, str(run.data), Root(str(run.root)))
     assert "Trainer" in report["cached"]
     assert set(report["rating"]["test"]["skipped"]) == set(registry.RATING)
     assert set(report["retrieval"]["test"]["skipped"]) == set(registry.RETRIEVAL)

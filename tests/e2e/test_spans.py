@@ -8,6 +8,7 @@ import pytest
 
 from components.yelp_example_gen.places import pack_paths
 from pipeline import config, local_runner, synth
+from pipeline.root import Root
 
 NUM_SPANS = 3
 
@@ -60,7 +61,7 @@ def write_spans(folder: pathlib.Path) -> list[str]:
 @pytest.mark.timeout(1800)
 def test_each_span_starts_from_the_model_before_and_is_compared_with_it(tmp_path):
     spans = write_spans(tmp_path)
-    root = local_runner.Root(str(tmp_path / "root"))
+    root = Root(str(tmp_path / "root"))
     settings = config.load_config(None, SETTINGS)
     pushed: list[str] = []
     sizes: list[int] = []

@@ -17,6 +17,7 @@ import pytest
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 
 from pipeline import beam_engines, config, local_runner, synth
+from pipeline.root import Root
 
 ROOT = pathlib.Path(__file__).parents[2]
 VARIABLE = "T2REC_TEST_ENGINE"
@@ -125,7 +126,7 @@ def model(tmp_path_factory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("model")
     synth.generate(str(folder / "data"), 4_000, seed=1)
     settings = config.load_config(None, [*SETTINGS, "evaluation.native_rows=0"])
-    root = local_runner.Root(str(folder / "root"))
+    root = Root(str(folder / "root"))
     report = local_runner.run(settings, str(folder / "data"), root)
     assert report["blessing"]["blessed"]
     return folder / "root"

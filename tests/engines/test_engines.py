@@ -18,6 +18,7 @@ from tfx.types import standard_artifacts
 from components import artifacts
 from components.yelp_example_gen import executor, spec
 from pipeline import config, local_runner
+from pipeline.root import Root
 from serving import batch_scoring, questions
 from tests.engines.conftest import SETTINGS
 
@@ -89,7 +90,7 @@ def test_batch_scoring_gives_the_same_rows(engine, model, tmp_path):
 
 def test_whole_pipeline_comes_to_the_same_figures(engine, model, tmp_path):
     settings = config.load_config(None, [*SETTINGS, "evaluation.native_rows=1000"])
-    root = local_runner.Root(str(tmp_path / "root"))
+    root = Root(str(tmp_path / "root"))
     report = local_runner.run(settings, str(model.parent / "data"), root, engine.beam_args())
     assert report["blessing"]["blessed"]
     # YelpExampleGen and Transform of both tables.
@@ -160,7 +161,7 @@ def test_a_killed_task_manager_loses_and_doubles_nothing(engine, data, direct, t
         thread.join()
     assert killed
     assert found == direct
-    summary = json.loads((tmp_path / spec.REJECTS_KEY / spec.SUMMARY_FILE).read_text())
+    summary = json.loads((tmp_path / spec.REJECTS_KEY / artifacts.SUMMARY_FILE).read_text())
     assert summary["num_interactions"] == sum(
         len(rows) for split, rows in direct.items() if split.startswith(spec.INTERACTIONS_KEY)
     )

@@ -180,6 +180,10 @@ def test_what_can_not_be_compared_is_noted():
 def test_reasons_are_for_and_against():
     verdict = conclude([Check("a", True), Check("b", False), Check("c", None)])
     assert verdict.reasons == ("passed: a", "FAILED: b", "left out: c")
+    told = verdict.to_json()
+    assert told["reasons"] == list(verdict.reasons)
+    assert [check["ok"] for check in told["checks"]] == [True, False, None]
+    assert told["checks"][0] == {"text": "a", "ok": True, "kind": "comparison"}
     assert not verdict.blessed
 
 

@@ -87,7 +87,8 @@ def test_model_options_are_those_of_the_model_alone():
         (["gate.retrieval_metric=recall"], "there is no retrieval metric 'recall'"),
         (
             ["baselines.retrieval=[popularity, easy]"],
-            "there is no baseline 'easy'; there are popularity, item_knn, als, bpr, ease, low_pass",
+            "baselines.retrieval.1: Value error, there is no baseline 'easy'; there are "
+            "popularity, item_knn, als, bpr, ease, low_pass; got 'easy'",
         ),
         (["baselines.rating=[als, bias]"], "there is no baseline 'als'; there are global_mean"),
         (["baselines.max_memory_gb=0"], "baselines.max_memory_gb: Input should be greater than 0"),

@@ -1,3 +1,4 @@
+from models import gate
 from pipeline import console
 
 
@@ -29,12 +30,13 @@ def test_metrics_tables_show_models_slices_and_reasons():
         }}},
         "retrieval": {"test": {"models": {"popularity": {key: interval(0.5) for key in keys}}}},
         "index": INDEX,
-        "blessing": {"blessed": False, "reasons": [
-            "passed: test rmse minus that of bias is -0.1: better",
-            "passed: none of 9 test rows is among the training rows",
-            "FAILED: too bad",
-            "left out: slice cold_user: nobody is in it",
-        ]},
+        "blessing": gate.conclude([
+            gate.Check("test rmse minus that of bias is -0.1: better", True),
+            gate.Check("none of 9 test rows is among the training rows", True, gate.TRIPWIRE),
+            gate.Check("FAILED is no verdict minus that of words: left out", True, gate.INDEX),
+            gate.Check("too bad", False, gate.SERVING),
+            gate.Check("slice cold_user: nobody is in it", None),
+        ]).to_json(),
     })  # fmt: skip
     rating, retrieval, index, verdict = text.split("\n\n")
     # A slice without ratings is said to be empty.
@@ -50,7 +52,7 @@ def test_metrics_tables_show_models_slices_and_reasons():
         "  FAILED: too bad",
         "  passed: test rmse minus that of bias is -0.1: better",
         "  left out: slice cold_user: nobody is in it",
-        "  passed: 1 other checks, of the index and for leaks",
+        "  passed: 2 other checks, of the index and for leaks",
     ]
     assert max(map(len, text.splitlines())) <= 100
 
@@ -60,7 +62,7 @@ def test_metrics_tables_rank_models_and_name_what_was_skipped():
     text = console.metrics_tables({
         "rating": {"test": {"models": models, "skipped": {"svd": "it would take about 900 s"}}},
         "index": INDEX,
-        "blessing": {"blessed": True, "reasons": []},
+        "blessing": {"blessed": True, "reasons": [], "checks": []},
     })
     table, skipped, _, _ = text.split("\n\n")
     assert [line.split()[0] for line in table.splitlines()[2:]] == ["ridge", "t2rec", "bias"]
@@ -72,7 +74,7 @@ def test_of_many_models_the_best_and_ours_are_shown():
     text = console.metrics_tables({
         "rating": {"test": {"models": models}},
         "index": INDEX,
-        "blessing": {"blessed": True, "reasons": []},
+        "blessing": {"blessed": True, "reasons": [], "checks": []},
     })
     lines = text.split("\n\n")[0].splitlines()
     assert [line.split()[0] for line in lines[2:-1]] == [*(f"m{n}" for n in range(7)), "t2rec"]
@@ -83,12 +85,15 @@ def test_a_task_that_was_not_judged_says_why():
     text = console.metrics_tables({
         "retrieval": {"test": {"models": {}, "undefined": "lists, for nobody is new"}},
         "index": INDEX,
-        "blessing": {"blessed": False, "reasons": []},
+        "blessing": {"blessed": False, "reasons": [], "checks": []},
     })
     assert text.startswith("lists: lists, for nobody is new")
 
 
 def test_exact_search_in_the_place_of_an_index_is_told():
-    report = {"index": INDEX | {"num_leaves": 0}, "blessing": {"blessed": True, "reasons": []}}
+    report = {
+        "index": INDEX | {"num_leaves": 0},
+        "blessing": {"blessed": True, "reasons": [], "checks": []},
+    }
     text = console.metrics_tables(report)
     assert "index: none, exact search of 1,200 candidates is as fast" in text

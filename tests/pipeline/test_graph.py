@@ -1,6 +1,19 @@
-from pipeline import config, graph
+import ast
+import importlib.util
+import pathlib
 
-INPUTS = graph.Inputs("data", "serving", users_fingerprint="of users", code_digest="of code")
+import pytest
+
+from pipeline import code_digest, config, graph
+
+INPUTS = graph.Inputs("data", "serving", users_fingerprint="of users")
+EVERYTHING = ("batch_scoring.enabled=yes", "tuner.trials=9")
+
+
+@pytest.fixture(autouse=True)
+def _told(monkeypatch):
+    """Puts the names of what would be digested in the place of digests."""
+    monkeypatch.setattr(graph, "code_digest", lambda *names: " ".join(names))
 
 
 def _nodes(*settings):
@@ -19,7 +32,7 @@ def test_users_are_scored_after_the_push_if_wanted():
         "exclude_seen": 1,
         "approximate": 0,
         "users_fingerprint": "of users",
-        "code_digest": "of code",
+        "code_digest": "components.batch_scorer components.pusher.versions serving",
     }
 
 
@@ -34,3 +47,60 @@ def test_what_a_tuner_finds_is_trained_with_if_it_is_wanted():
     assert tuner["num_trials"] == 9
     for options in ("model_options", "training_options"):
         assert tuner[options] == trainer[options]
+
+
+def _imports(module):
+    """Lists the modules of components and of the server that a module imports, anywhere in it."""
+    source = pathlib.Path(importlib.util.find_spec(module).origin).read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            inner = [f"{node.module}.{name.name}" for name in node.names]
+            found = [name if _is_module(name) else node.module for name in inner]
+        else:
+            found = [name.name for name in node.names] if isinstance(node, ast.Import) else []
+        yield from (name for name in found if name.startswith(("components.", "serving")))
+
+
+def _is_module(name):
+    if not name.startswith(("components.", "serving.")):
+        return False
+    parent = importlib.util.find_spec(name.rpartition(".")[0])
+    return bool(parent.submodule_search_locations and importlib.util.find_spec(name))
+
+
+def _run_by(node):
+    """Lists the modules that an executor runs, as far as imports tell."""
+    found, left = set(), [node.executor_spec.executor_class.__module__]
+    while left:
+        if (module := left.pop()) not in found:
+            found.add(module)
+            left += _imports(module)
+    return {name for name in found if name.startswith(("components.", "serving"))}
+
+
+def test_the_cache_sees_all_code_that_a_component_runs():
+    ours = [
+        node
+        for node in _nodes(*EVERYTHING).values()
+        if node.executor_spec.executor_class.__module__.startswith("components.")
+    ]
+    assert len(ours) == 18
+    for node in ours:
+        seen = [*code_digest._COMMON, *node.exec_properties["code_digest"].split()]
+        unseen = [
+            module
+            for module in _run_by(node)
+            if not any(f"{module}.".startswith(f"{name}.") for name in seen)
+        ]
+        assert not unseen, node.id
+
+
+def test_a_server_is_part_of_what_asks_it_and_a_page_of_nothing_that_trains():
+    seen = {
+        name: node.exec_properties["code_digest"].split()
+        for name, node in _nodes(*EVERYTHING).items()
+        if "code_digest" in node.exec_properties
+    }
+    asking = {name for name, names in seen.items() if "serving" in names}
+    assert asking == {"CandidateIndexer", "Evaluator", "ServingValidator", "BatchScorer"}
+    assert {name for name, names in seen.items() if "components.report" in names} == {"Report"}

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from tfx.types import standard_artifacts
 
-from components import artifacts
+from components import artifacts, examples
 from components.baseline_trainer import executor
 from models import features
 from models.baselines.interface import Baseline, Cost
@@ -29,9 +29,7 @@ class _StarSchema:
             np.array(users, np.int32), np.array(businesses, np.int32), np.array(stars, np.float32)
         )
 
-    def read_fitted(self, refit):
-        train = self.read(features.TRAIN)
-        return train + self.read(features.EVAL) if refit else train
+    read_splits = examples.StarSchema.read_splits
 
 
 @pytest.fixture

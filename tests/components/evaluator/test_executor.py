@@ -1,5 +1,6 @@
 """The whole Evaluator on planted arrays: what it writes, and when it does not bless."""
 
+import collections
 import dataclasses
 import json
 import os
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 from tfx.types import standard_artifacts
 
-from components import artifacts
+from components import artifacts, examples
 from components.evaluator import executor
 from models import features
 from models.gate import GateOptions
@@ -58,15 +59,16 @@ class Star:
     def read(self, split):
         return self.splits[split]
 
-    def read_fitted(self, refit):
-        train = self.read(features.TRAIN)
-        return train + self.read(features.EVAL) if refit else train
+    read_splits = examples.StarSchema.read_splits
 
-    def read_labels(self, key):
-        return self.terms if key == features.BUSINESS_REVIEW_TERMS else nothing(NUM_BUSINESSES)
-
-    def postings(self, key):
-        return {b"Reno": np.arange(20)} if key == features.BUSINESS_CITY else {}
+    def read_labels(self, *keys):
+        reno = Bag.from_pairs(np.arange(20), np.array([b"Reno"] * 20, object), NUM_BUSINESSES)
+        labels = {
+            features.BUSINESS_CITY: reno,
+            features.BUSINESS_CATEGORIES: nothing(NUM_BUSINESSES),
+            features.BUSINESS_REVIEW_TERMS: self.terms,
+        }
+        return {key: labels[key] for key in keys}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +96,9 @@ def evaluate(monkeypatch, tmp_path):
     ):
         index = dict(zip(("recall@10", "recall@10_standard_error"), recall, strict=True))
         fitted = SOUND[features.TRAIN] + SOUND[features.EVAL]
-        tables = Tables(fitted.histories(NUM_USERS), float(star().read_fitted(True).stars.mean()))
+        tables = Tables(
+            fitted.histories(NUM_USERS), float(star().read_splits(True).fitted.stars.mean())
+        )
         monkeypatch.setattr(executor.examples, "StarSchema", star)
         monkeypatch.setattr(executor.exported_tables, "read", lambda path: tables)
         same = np.zeros([5, 3])
@@ -143,7 +147,7 @@ def write_baselines(folder, star, skipped):
     for task in ("rating", "retrieval"):
         os.makedirs(folder / task, exist_ok=True)
     pd.DataFrame({"stars": np.full(len(test), 3.0)}).to_parquet(folder / "rating" / "bias.parquet")
-    fitted = star().read_fitted(True)
+    fitted = star().read_splits(True).fitted
     pairs = {(u, b) for u, b in zip(fitted.user_rows, fitted.business_rows, strict=True)}
     new = {
         u for u, b in zip(test.user_rows, test.business_rows, strict=True) if (u, b) not in pairs
@@ -177,6 +181,8 @@ def test_a_sound_run_is_blessed_and_tells_everything(evaluate):
     told = evaluate(floor=0.2)
     assert told["blessing"]["blessed"] and not failed(told)
     assert len(told["tripwires"]) == 5
+    kinds = collections.Counter(check["kind"] for check in told["blessing"]["checks"])
+    assert (kinds["index"], kinds["tripwire"]) == (1, 5)
     test = told["rating"]["test"]
     assert set(test["models"]) == {"t2rec", "bias"}
     assert test["best_baseline"] == "bias"

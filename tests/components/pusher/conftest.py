@@ -7,6 +7,7 @@ import tensorflow as tf
 from tfx.types import standard_artifacts
 
 from components import artifacts
+from models.gate import Check, conclude
 
 
 def interval(value: float) -> dict:
@@ -57,7 +58,7 @@ EVALUATION = {
     "rating": _task("num_ratings", "rmse", 0.9, 1.0, "bias"),
     "retrieval": _task("num_users", "recall@20", 0.3, 0.05, "als"),
     "tripwires": [],
-    "blessing": {"blessed": True, "reasons": ["passed: better than bias"]},
+    "blessing": conclude([Check("better than bias", True)]).to_json(),
 }
 INDEX = {
     "recall@10": 0.995,

@@ -4,8 +4,8 @@ import os
 import pytest
 from tfx.components.evaluator import constants
 
+from components.artifacts import SERVABLE_FILE
 from components.pusher import executor
-from components.serving_validator import executor as serving_validator
 
 
 def properties(tmp_path, noise_floor_rmse=0.0) -> dict:
@@ -18,7 +18,7 @@ def properties(tmp_path, noise_floor_rmse=0.0) -> dict:
 
 BLESSED = {
     "blessing": constants.BLESSED_FILE_NAME,
-    "infra_blessing": serving_validator.BLESSED_FILE,
+    "infra_blessing": SERVABLE_FILE,
 }
 
 
@@ -80,5 +80,6 @@ def test_a_version_is_newer_than_any_there_and_leftovers_go(channels, tmp_path):
     model_dir = tmp_path / "serving" / "t2rec"
     (model_dir / "99999999999").mkdir(parents=True)
     (model_dir / "incoming-5").mkdir()
+    os.utime(model_dir / "incoming-5", (0, 0))
     executor.Executor().Do(*channels, properties(tmp_path))
     assert sorted(os.listdir(model_dir)) == ["100000000000", "99999999999"]

@@ -2,6 +2,8 @@
 
 import pytest
 
+from models import gate
+
 
 def interval(value, half=0.01):
     return {"value": value, "low": value - half, "high": value + half}
@@ -59,10 +61,11 @@ def metrics():
         "config_digest": "abc",
         "rating": task({"t2rec": rated(0.8), "bias": rated(0.9)}, "rmse", "bias"),
         "retrieval": task({"t2rec": listed(0.3), "als": listed(0.2)}, "recall@20", "als"),
-        "blessing": {
-            "blessed": False,
-            "reasons": ["passed: well done", "FAILED: slice x", "left out: the model being served"],
-        },
+        "blessing": gate.conclude([
+            gate.Check("well done", True),
+            gate.Check("slice x", False),
+            gate.Check("the model being served", None),
+        ]).to_json(),
         "index": {"recall@10": 0.99, "exact_microseconds": 900.0, "curve": [
             {"kind": "plain", "num_leaves": 20, "recall@10": 0.9, "microseconds": 20.0},
             {"kind": "plain", "num_leaves": 20, "recall@10": 0.99, "microseconds": 60.0},

@@ -45,9 +45,20 @@ def test_the_page_needs_nothing_else(metrics, page_data):
 
 def test_the_verdict_is_on_top_and_failures_come_first(metrics, page_data):
     shown = text_of(page.build(metrics, page_data))
-    assert shown.index("Not blessed") < shown.index("slice x") < shown.index("well done")
-    metrics["blessing"] = {"blessed": True, "reasons": ["passed: all"]}
+    assert shown.index("Not blessed") < shown.index("✗ slice x") < shown.index("✓ well done")
+    assert "– the model being served" in shown
+    metrics["blessing"] = {"blessed": True, "reasons": ["passed: all"], "checks": []}
     assert "Blessed: this model may be served" in page.build(metrics, page_data)
+
+
+def test_a_verdict_without_checks_is_shown_in_its_own_words(metrics, page_data):
+    del metrics["blessing"]["checks"]
+    for shown in (
+        text_of(page.build(metrics, page_data)),
+        text_of(page.compare([("a", metrics, page_data), ("b", metrics, page_data)])),
+    ):
+        assert "FAILED: slice x" in shown
+        assert "✗" not in shown
 
 
 def test_everything_that_was_measured_is_shown(metrics, page_data):

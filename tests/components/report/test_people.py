@@ -11,12 +11,15 @@ BUSINESS_IDS = np.array([b"bar", b"cafe", b"tea", b"x"], object)
 class Star:
     user_ids, business_ids = USER_IDS, BUSINESS_IDS
 
-    def read_labels(self, key):
-        values = {
+    def read_labels(self, *keys):
+        labels = {
             features.BUSINESS_NAME: [[b"The Bar"], [b"A Caf\xc3\xa9"], [b"Tea House"], []],
             features.BUSINESS_CITY: [[b"Reno"], [b"Reno"], [], []],
             features.BUSINESS_CATEGORIES: [[b"Bars"], [b"Tea", b"Cakes"], [b"Tea"], []],
-        }[key]
+        }
+        return {key: self._bag(labels[key]) for key in keys}
+
+    def _bag(self, values):
         rows = np.repeat(np.arange(4), [len(v) for v in values])
         return Bag.from_pairs(rows, np.array([v for vs in values for v in vs], object), 4)
 

@@ -6,6 +6,7 @@ from tfx.types import standard_artifacts
 from components import artifacts
 from components.reporter import executor
 from components.run_metrics import METRICS_FILE
+from models.gate import Check, conclude
 
 
 @pytest.mark.parametrize("problems", [[], ["rate over gRPC failed: why"]])
@@ -22,7 +23,7 @@ def test_the_counts_of_the_ingestion_and_both_verdicts_reach_the_report(tmp_path
         "rejects": (artifacts.Rejects, {"summary.json": summary}),
         "evaluation": (
             artifacts.Evaluation,
-            {"metrics.json": {"blessing": {"blessed": True, "reasons": ["passed: a"]}}},
+            {"metrics.json": {"blessing": conclude([Check("a", True)]).to_json()}},
         ),
         "index_evaluation": (artifacts.Evaluation, {"metrics.json": {"recall@10": 1.0}}),
         "model_run": (standard_artifacts.ModelRun, {"history.json": {}}),
@@ -49,3 +50,5 @@ def test_the_counts_of_the_ingestion_and_both_verdicts_reach_the_report(tmp_path
         assert of_serving == "FAILED: rate over gRPC failed: why"
     else:
         assert of_serving.startswith("passed: both exports are served")
+    kinds = [(check["kind"], check["ok"]) for check in written["blessing"]["checks"]]
+    assert kinds == [("comparison", True), ("serving", not problems)]
