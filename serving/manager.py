@@ -298,7 +298,7 @@ def _newest_first(versions: Mapping[int, ServedVersion]) -> list[VersionStatus]:
 
 
 @contextlib.contextmanager
-def serving(manager: ModelManager) -> Iterator[ModelManager]:
+def following(manager: ModelManager) -> Iterator[ModelManager]:
     """Follows the folders within a `with` block, and drops everything at its end."""
     manager.follow()
     try:
