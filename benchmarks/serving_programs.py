@@ -14,7 +14,7 @@ def main(path: str, num_users: str, report: str) -> None:
     """Measures on the last core.
 
     Args:
-      path: As `serving.loader.find_version` takes it.
+      path: As `serving.model_folders.find_version` takes it.
       num_users: Users of the model, named `user-N`.
       report: Gets CPU microseconds a row.
     """

@@ -77,8 +77,8 @@ def _unknown(asked: client.Client, users: list[str]) -> set[str]:
 def _any_user(model: str) -> str:
     """Returns the id of an export's first user."""
     from models.exported_tables import USER_IDS_FILE
-    from serving import loader
+    from serving import model_folders
 
-    path = os.path.join(loader.find_version(model), USER_IDS_FILE)
+    path = os.path.join(model_folders.find_version(model), USER_IDS_FILE)
     with open(path, encoding="utf-8") as file:
         return file.readline().rstrip("\n")

@@ -19,7 +19,7 @@ from models.places import read_places
 from models.query_encoder import USER_COVARIATES
 from models.recommender_tables import RecommenderTables
 from models.tables import IdIndex
-from serving.loader import find_version
+from serving.model_folders import find_version
 
 # Queries that an index is held against exact search by, half of them to tune it if need be.
 _NUM_QUERIES = 1_000
@@ -55,7 +55,7 @@ def refresh_export(
     """Embeds what files hold, builds the index anew and pushes both exports.
 
     Args:
-      model: As `serving.loader.find_version` takes it: a version for exact search.
+      model: As `serving.model_folders.find_version` takes it: a version for exact search.
       businesses: JSON-lines file of all businesses there shall be, "" to leave them as they are.
       users: Likewise of users.
       target_recall: What the index must find of the true ten best.

@@ -34,10 +34,10 @@ from serving.bulk_scorers import (
     Scorer,
     load_scorer,
 )
-from serving.errors import InvalidRequestError
+from serving.errors import InvalidRequestError, reason
 from serving.job_folder import JobFolder, StagedChunk
 from serving.job_progress import JobProgress
-from serving.loader import SAVED_MODEL, find_version, reason
+from serving.model_folders import SAVED_MODEL, VARIABLES, find_version
 from serving.questions import Filters
 from serving.row_sources import Source, find_sources, read_chunks
 from serving.signatures import read_saved_model
@@ -48,7 +48,7 @@ ALL_USERS = "all"
 _NO_FILTERS = Filters()
 
 # The files of a model that tell it from another one.
-_MODEL_FILES = ((SAVED_MODEL,), ("variables", "variables.index"))
+_MODEL_FILES = (SAVED_MODEL, f"{VARIABLES}.index")
 
 # Rows of a chunk, which is what a worker takes, what a kill may lose, and a file of the output:
 # some seconds of work.
@@ -66,7 +66,7 @@ def score_users(
     """Recommends businesses to each of many users, or goes on where a killed job stopped.
 
     Args:
-      model: As `serving.loader.find_version` takes it.
+      model: As `serving.model_folders.find_version` takes it.
       users: Path or glob of files with a `user_id` each row, as `find_sources` takes it, or "all"
         for all users of the model.
       out: Folder of the output, without output of another job.
@@ -120,7 +120,7 @@ def score_pairs(
     """Predicts the stars of many pairs, or goes on where a killed job stopped.
 
     Args:
-      model: As `serving.loader.find_version` takes it.
+      model: As `serving.model_folders.find_version` takes it.
       pairs: Path or glob of CSV, JSON-lines or Parquet files with `user_id` and `business_id`.
       out: Folder of the output, without output of another job.
       pipeline_options: Beam's options.
@@ -206,7 +206,7 @@ def _run(
 
 def _describe(sources: Sequence[Source], task: _Task) -> dict[str, Any]:
     """Lists all that the output depends on."""
-    files = [os.path.join(task.model_path, *file) for file in _MODEL_FILES]
+    files = [os.path.join(task.model_path, file) for file in _MODEL_FILES]
     return {
         "task": task.noun,
         "model": [

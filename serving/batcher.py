@@ -33,7 +33,7 @@ _QUIET_TURNS, _MAX_TURNS = 4, 64
 _MAX_ANSWER_VALUES = 4_000_000
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class _Call:
     """A request to a model that waits or runs."""
 
@@ -71,7 +71,8 @@ class Batcher:
         """
         self._max_batch_rows = max_batch_rows
         self._on_batch = on_batch
-        # By what can be joined, the calls that wait; the key that waits longest is the first.
+        # By what can be joined, the calls that wait. Keys take turns: the first gives a batch, and
+        # goes to the end if calls are left, so that a busy one does not keep the others waiting.
         self._waiting: collections.OrderedDict[Hashable, collections.deque[_Call]]
         self._waiting = collections.OrderedDict()
         self._num_waiting = 0
@@ -156,8 +157,23 @@ class Batcher:
         timer = loop.call_later(max(0.0, deadline - now), _expire, call.future)
         try:
             return await call.future
+        except (DeadlineError, asyncio.CancelledError):
+            self._forget(key, call)
+            raise
         finally:
             timer.cancel()
+
+    def _forget(self, key: Hashable, call: _Call) -> None:
+        """Drops a call that nobody waits for any more, unless a worker has taken it.
+
+        While all workers are stuck others are admitted in its place, and their inputs would add up.
+        """
+        calls = self._waiting.get(key, collections.deque())
+        if call in calls:
+            calls.remove(call)
+            self._num_waiting -= 1
+            if not calls:
+                del self._waiting[key]
 
     def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
         """Hands out what waits, once no more comes, if a worker is idle."""
@@ -195,7 +211,7 @@ class Batcher:
             while calls and (not taken or num_rows + calls[0].num_rows <= self._max_batch_rows):
                 call = calls.popleft()
                 self._num_waiting -= 1
-                # Nobody waits for the others any more.
+                # Of the others nobody waits for the answer, but that has not been noticed yet.
                 if not call.future.done():
                     taken.append(call)
                     num_rows += call.num_rows

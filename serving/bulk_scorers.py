@@ -18,7 +18,8 @@ from models import exported_tables, features, filters, metrics
 from models.recommender import RATE, RECOMMEND, RECOMMEND_FEATURES
 from models.recommender_tables import RecommenderTables
 from models.tables import Bag, IdIndex
-from serving.loader import SAVED_MODEL, load_model
+from serving.loader import load_model
+from serving.model_folders import SAVED_MODEL
 from serving.questions import Filters
 from serving.signatures import read_saved_model
 

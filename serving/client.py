@@ -299,7 +299,7 @@ class LocalClient(Client):
         """Loads the model; takes seconds.
 
         Args:
-          model_path: As `serving.loader.find_version` takes it.
+          model_path: As `serving.model_folders.find_version` takes it.
 
         Raises:
           InputError: If there is no model.

@@ -1,12 +1,10 @@
 """Decompresses the bodies of HTTP requests, within a limit."""
 
-import asyncio
 import zlib
 
+from serving import off_loop
 from serving.errors import InvalidRequestError, RequestTooLargeError
 
-# From this size on, decompressing takes long enough for others to notice.
-_LARGE_BODY = 64 << 10
 _PLAIN = b"identity"
 _ENCODINGS = (_PLAIN, b"gzip", b"deflate")
 
@@ -38,9 +36,7 @@ async def decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
     """
     if _normal(encoding) == _PLAIN:
         return body
-    if len(body) > _LARGE_BODY:
-        return await asyncio.to_thread(_inflate, body, limit)
-    return _inflate(body, limit)
+    return await off_loop.call(len(body), _inflate, body, limit)
 
 
 def too_large(limit: int) -> RequestTooLargeError:

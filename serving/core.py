@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
+from serving import off_loop
 from serving.batcher import Batcher, Outputs
 from serving.errors import CancelledError, OverloadedError, ServingError
 from serving.loader import DEFAULT_SIGNATURE
@@ -13,9 +14,6 @@ from serving.manager import ModelManager, ModelRef
 from serving.metrics import Metrics
 from serving.request_log import RequestLog
 from serving.signatures import Given, Signature
-
-# Bodies beyond this are read in a thread of their own, so that others needn't wait.
-_LARGE_BYTES = 64 << 10
 
 
 class Prediction(NamedTuple):
@@ -127,8 +125,7 @@ class Core:
                 def inputs() -> Given:
                     return spec.convert(read(spec), same_types)
 
-                large = num_bytes > _LARGE_BYTES
-                given = await asyncio.to_thread(inputs) if large else inputs()
+                given = await off_loop.call(num_bytes, inputs)
                 outputs = await self._batcher.call(model, signature, given, begin + timeout_seconds)
                 prediction = Prediction(version.number, signature, outputs)
             self._request_log.offer(ref.name, prediction, given)

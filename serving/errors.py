@@ -1,6 +1,12 @@
 """Errors of a request to a model, each with its HTTP status and gRPC code."""
 
+import re
+
 from models.errors import InputError
+
+# What TensorFlow puts around the words of an error: names of its own, and an assertion's brackets.
+_NODE = re.compile(r"\{\{\w+ [^{}]*\}\}\s*")
+_ASSERTION = re.compile(r"assertion failed: \[(.*)\]$")
 
 
 class ServingError(InputError):
@@ -127,3 +133,9 @@ def error_of_status(status: int) -> type[ServingError]:
       status: Its number.
     """
     return _BY_STATUS.get(status, ServingError)
+
+
+def reason(error: Exception) -> str:
+    """Returns the words of TensorFlow's message that say why, without nodes and stacks."""
+    line = _NODE.sub("", str(error).split("\n\t [[")[0]).strip().split("\n")[-1]
+    return _ASSERTION.sub(lambda found: found[1].replace("] [", " "), line)

@@ -15,7 +15,7 @@ from tensorflow_serving.apis import (
 from models.errors import InputError
 from serving import tensors
 from serving.errors import (
-    NotFoundError,
+    InvalidRequestError,
     RequestTooLargeError,
     ServingError,
     UnknownSignatureError,
@@ -40,17 +40,31 @@ class GrpcTransport:
     def predict(
         self, model: str, signature: str, inputs: Mapping[str, Any], timeout: float
     ) -> Mapping[str, Any]:
-        """Calls a signature, whose types are asked for the first time."""
-        options = {"timeout": timeout, "metadata": _metadata(self._address)}
+        """Calls a signature, whose types are asked for the first time, and when they don't fit."""
         key = (model, signature)
+        options = {"timeout": timeout, "metadata": _metadata(self._address)}
         try:
-            if key not in self._signatures:
-                answer = self._stub.GetModelMetadata(_metadata_request(model), **options)
-                self._signatures[key] = _find_signature(answer, signature)
-            request = _predict_request(model, signature, self._signatures[key], inputs)
-            return _columns(self._stub.Predict(request, **options))
+            known = self._signatures.get(key)
+            if known:
+                try:
+                    return self._call(key, inputs, options)
+                except (InvalidRequestError, grpc.RpcError) as error:
+                    if not _is_misfit(error):
+                        raise
+                    misfit = error
+            answer = self._stub.GetModelMetadata(_metadata_request(model), **options)
+            self._signatures[key] = _find_signature(answer, signature)
+            if known and _takes_the_same(known, self._signatures[key]):
+                raise misfit
+            return self._call(key, inputs, options)
         except grpc.RpcError as error:
             raise _serving_error(self._address, error) from error
+
+    def _call(
+        self, key: tuple[str, str], inputs: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        request = _predict_request(*key, self._signatures[key], inputs)
+        return _columns(self._stub.Predict(request, **options))
 
     def close(self) -> None:
         """Closes the channel."""
@@ -70,17 +84,31 @@ class AsyncGrpcTransport:
     async def predict(
         self, model: str, signature: str, inputs: Mapping[str, Any], timeout: float
     ) -> Mapping[str, Any]:
-        """Calls a signature, whose types are asked for the first time."""
-        options = {"timeout": timeout, "metadata": _metadata(self._address)}
+        """Calls a signature, whose types are asked for the first time, and when they don't fit."""
         key = (model, signature)
+        options = {"timeout": timeout, "metadata": _metadata(self._address)}
         try:
-            if key not in self._signatures:
-                answer = await self._stub.GetModelMetadata(_metadata_request(model), **options)
-                self._signatures[key] = _find_signature(answer, signature)
-            request = _predict_request(model, signature, self._signatures[key], inputs)
-            return _columns(await self._stub.Predict(request, **options))
+            known = self._signatures.get(key)
+            if known:
+                try:
+                    return await self._call(key, inputs, options)
+                except (InvalidRequestError, grpc.RpcError) as error:
+                    if not _is_misfit(error):
+                        raise
+                    misfit = error
+            answer = await self._stub.GetModelMetadata(_metadata_request(model), **options)
+            self._signatures[key] = _find_signature(answer, signature)
+            if known and _takes_the_same(known, self._signatures[key]):
+                raise misfit
+            return await self._call(key, inputs, options)
         except grpc.RpcError as error:
             raise _serving_error(self._address, error) from error
+
+    async def _call(
+        self, key: tuple[str, str], inputs: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        request = _predict_request(*key, self._signatures[key], inputs)
+        return _columns(await self._stub.Predict(request, **options))
 
     async def close(self) -> None:
         """Closes the channel."""
@@ -125,6 +153,19 @@ def _find_signature(
     return read_signature(found.signature_def[name])
 
 
+def _is_misfit(error: Exception) -> bool:
+    """Tells whether inputs don't fit: another model may be served by now, with other ones."""
+    return not isinstance(error, grpc.RpcError) or error.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def _takes_the_same(one: Signature, other: Signature) -> bool:
+    one_inputs, other_inputs = (
+        {name: (spec.dtype, spec.shape) for name, spec in signature.inputs.items()}
+        for signature in (one, other)
+    )
+    return one_inputs == other_inputs
+
+
 def _predict_request(
     model: str, name: str, signature: Signature, inputs: Mapping[str, Any]
 ) -> predict_pb2.PredictRequest:
@@ -132,7 +173,7 @@ def _predict_request(
     request.model_spec.name = model
     request.model_spec.signature_name = name
     for extra in inputs.keys() - signature.inputs.keys():
-        raise NotFoundError(f"The signature {name} has no input {extra}")
+        raise InvalidRequestError(f"The signature {name} has no input {extra}")
     arrays = {key: signature.inputs[key].convert(values) for key, values in inputs.items()}
     tensors.write_outputs(arrays, request.inputs)
     return request

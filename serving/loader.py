@@ -1,147 +1,43 @@
-"""Finds, loads and calls an exported model.
+"""Loads and calls an exported model.
 
 A version is loaded into a graph and session of its own: called through it, a model answers a single
 request faster than through an eager SavedModel, and its ScaNN index is freed with it.
 """
 
-import contextlib
 import importlib
 import os
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from models.errors import InputError
-from serving.errors import InvalidRequestError, ServingError, UnknownSignatureError
+from serving import graph_rewriting, model_folders
+from serving.errors import (
+    InvalidRequestError,
+    ServingError,
+    UnknownSignatureError,
+    reason,
+)
 from serving.signatures import Given, Signature, read_saved_model
 
 DEFAULT_SIGNATURE = "serving_default"
-# Where models, and the one that counts by default, lie below a pipeline root.
-_MODELS_IN_ROOT = "serving"
-_MODEL_IN_ROOT = os.path.join(_MODELS_IN_ROOT, "t2rec")
-SAVED_MODEL = "saved_model.pb"
-_VARIABLES = os.path.join("variables", "variables")
-# What TensorFlow puts around the words of an error: names of its own, and an assertion's brackets.
-_NODE = re.compile(r"\{\{\w+ [^{}]*\}\}\s*")
-_ASSERTION = re.compile(r"assertion failed: \[(.*)\]$")
 # Of a graph that is imported while others serve, and the time that these get in between.
 _FUNCTIONS_AT_ONCE = 2
 _PAUSE_SECONDS = 0.001
-
-
-def find_version(path: str) -> str:
-    """Finds the folder of the SavedModel that a path stands for.
-
-    Args:
-      path: A version folder, a model folder with numbered version folders, of which the largest
-        complete one counts, or the root of a pipeline.
-
-    Raises:
-      InputError: If there is no complete SavedModel.
-    """
-    path = _normal(path)
-    if exists(os.path.join(path, SAVED_MODEL)):
-        return path
-    for folder in (path, os.path.join(path, _MODEL_IN_ROOT)):
-        if versions := list_versions(folder):
-            return next(iter(versions.values()))
-    raise _no_model(path)
-
-
-def find_models(path: str) -> list[str]:
-    """Finds the models that a path stands for.
-
-    Args:
-      path: A version folder, a model folder with numbered version folders, or the root of a
-        pipeline.
-
-    Returns:
-      The path itself, or the folders of all models of the root.
-
-    Raises:
-      InputError: If there is no complete SavedModel.
-    """
-    path = _normal(path)
-    if list_versions(path):
-        return [path]
-    folder = os.path.join(path, _MODELS_IN_ROOT)
-    models = [os.path.join(folder, name) for name in sorted(list_names(folder))]
-    found = [model for model in models if list_versions(model)]
-    if not found:
-        raise _no_model(path)
-    return found
-
-
-def is_saved_model(path: str) -> bool:
-    """Tells whether a folder is a complete SavedModel.
-
-    Args:
-      path: A folder. One that is still being copied has no index of variables yet.
-    """
-    files = (SAVED_MODEL, f"{_VARIABLES}.index")
-    return all(exists(os.path.join(path, file)) for file in files)
-
-
-def list_versions(path: str) -> dict[int, str]:
-    """Lists the complete versions of a model.
-
-    Args:
-      path: Folder with a folder for each version, named by its number, or a SavedModel that is the
-        only version, 0.
-
-    Returns:
-      Folders by number, the newest first.
-    """
-    if is_saved_model(path):
-        return {0: path}
-    numbers = {int(name): name for name in list_names(path) if name.isdecimal()}
-    folders = {number: os.path.join(path, numbers[number]) for number in sorted(numbers)[::-1]}
-    return {number: folder for number, folder in folders.items() if is_saved_model(folder)}
-
-
-def _normal(path: str) -> str:
-    return os.path.normpath(path) if "://" not in path else path.rstrip("/")
-
-
-def _no_model(path: str) -> InputError:
-    got = "no such folder" if not exists(path) else f"a folder with {sorted(list_names(path))[:5]}"
-    return InputError(
-        f"Expected an exported model at {path!r}: a folder with {SAVED_MODEL}, with numbered "
-        f"versions, or a pipeline root with {_MODEL_IN_ROOT}; got {got}. Run `t2rec run` first or "
-        "give another path; a run whose model was not blessed says at its end where that lies."
-    )
-
-
-def list_names(path: str) -> list[str]:
-    """Lists a folder; empty if there is none.
-
-    Args:
-      path: A folder, local or on a filesystem that TensorFlow knows.
-
-    Raises:
-      InputError: If the filesystem is away or refuses.
-    """
-    with _access(path):
-        if "://" not in path:
-            return os.listdir(path) if os.path.isdir(path) else []
-        import tensorflow as tf
-
-        return [name.rstrip("/") for name in tf.io.gfile.listdir(path)] if exists(path) else []
 
 
 def load_model(path: str) -> "ServedModel":
     """Loads an exported model.
 
     Args:
-      path: As `find_version` takes it.
+      path: As `model_folders.find_version` takes it.
 
     Raises:
       InputError: If there is no complete SavedModel, or it can't be read.
     """
-    return ServedModel(find_version(path))
+    return ServedModel(model_folders.find_version(path))
 
 
 class ServedModel:
@@ -175,7 +71,7 @@ class ServedModel:
         numbered = folder.isdecimal()
         self.version = int(folder) if numbered else 0
         self.name = name or (os.path.basename(parent) if numbered else folder)
-        contents = read_saved_model(os.path.join(path, SAVED_MODEL))
+        contents = read_saved_model(os.path.join(path, model_folders.SAVED_MODEL))
         self.signatures: Mapping[str, Signature] = contents.signatures
         self.definitions = contents.definitions
         if contents.needs_scann:
@@ -188,9 +84,9 @@ class ServedModel:
         self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
         try:
             with self._session.graph.as_default(), deprecation.silence():
-                computed = computations(self.signatures, contents.graph.graph_def)
-                _drop_saving(contents.graph)
-                _rewrite_only_what_pays(contents.graph)
+                computed = graph_rewriting.computations(self.signatures, contents.graph.graph_def)
+                graph_rewriting.drop_saving(contents.graph)
+                graph_rewriting.rewrite_only_what_pays(contents.graph)
                 _load(self._session, path, contents.graph)
         except (tf.errors.OpError, OSError, ValueError) as error:
             self._session.close()
@@ -287,87 +183,10 @@ def _load(session: Any, path: str, graph: Any) -> None:
     library.ClearField("function")
     saver = tf.compat.v1.train.import_meta_graph(graph)
     if saver is not None:
-        saver.restore(session, os.path.join(path, _VARIABLES))
+        saver.restore(session, os.path.join(path, model_folders.VARIABLES))
     initialize = loader_impl.get_init_op(graph)
     if initialize is not None:
         session.run(initialize, loader_impl.get_asset_tensors(path, graph))
-
-
-def _drop_saving(graph: Any) -> None:
-    """Drops what writes the variables, a large function that no server calls.
-
-    Args:
-      graph: A `MetaGraphDef` message.
-    """
-    saving = graph.saver_def.save_tensor_name.partition(":")[0]
-    nodes, functions = graph.graph_def.node, graph.graph_def.library.function
-    for node in [one for one in nodes if one.name == saving]:
-        called = node.attr["f"].func.name
-        for function in [one for one in functions if one.signature.name == called]:
-            functions.remove(function)
-        nodes.remove(node)
-
-
-def _rewrite_only_what_pays(graph: Any) -> None:
-    """Tells TensorFlow which preparations of a SavedModel's functions pay.
-
-    By default it tries all rewritings, twice, which takes five times as long as all the rest of
-    loading. Inlining and dropping idle operations do the same for a request: without them it takes
-    a third longer, with all the others no less. Nor are shapes inferred through all functions, for
-    which Python's lock would be held: nobody asks for them.
-
-    Args:
-      graph: A `MetaGraphDef` message, in which each call of a function says how.
-    """
-    from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
-
-    config = config_pb2.ConfigProto()
-    rewriting = config.graph_options.rewrite_options
-    rewriting.optimizers.extend(["function", "dependency"])
-    rewriting.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
-    told = config.SerializeToString()
-    functions = graph.graph_def.library.function
-    for nodes in (graph.graph_def.node, *(one.node_def for one in functions)):
-        for node in nodes:
-            if "config_proto" in node.attr:
-                node.attr["config_proto"].s = told
-                node.attr["_disable_call_shape_inference"].b = True
-
-
-def computations(signatures: Mapping[str, Signature], graph: Any) -> dict[str, tuple]:
-    """Tells what signatures compute: the same where one is another by a second name.
-
-    Args:
-      signatures: By name.
-      graph: Their `GraphDef`, in which each may call a function of its own.
-
-    Returns:
-      By name, something to compare.
-    """
-    nodes = {node.name: node for node in graph.node}
-    functions = {function.signature.name: function for function in graph.library.function}
-
-    def computed(signature: Signature, tensor: str) -> tuple:
-        node_name, _, place = tensor.partition(":")
-        node = nodes.get(node_name)
-        # To ask for an attribute that is not there would make it.
-        called = node.attr["f"].func.name if node and "f" in node.attr else ""
-        if not node or called not in functions:
-            return (tensor,)
-        names = {spec.tensor.partition(":")[0]: name for name, spec in signature.inputs.items()}
-        function = functions[called]
-        # All but its name, and what its arguments are called.
-        body = [one.SerializeToString(deterministic=True) for one in function.node_def]
-        given = [names.get(name, name) for name in node.input]
-        return place, *body, *sorted(function.ret.items()), *given
-
-    return {
-        name: (
-            *one.inputs,
-            *((key, *computed(one, tensor)) for key, tensor in one.output_tensors.items()),
-        )
-        for name, one in signatures.items()
-    }
 
 
 def _make_call(session: Any, signature: Signature) -> Callable:
@@ -384,43 +203,3 @@ def _make_call(session: Any, signature: Signature) -> Callable:
         fetch=list(signature.output_tensors.values()),
     )
     return session._make_callable_from_options(options)
-
-
-def reason(error: Exception) -> str:
-    """Returns the words of TensorFlow's message that say why, without nodes and stacks."""
-    line = _NODE.sub("", str(error).split("\n\t [[")[0]).strip().split("\n")[-1]
-    return _ASSERTION.sub(lambda found: found[1].replace("] [", " "), line)
-
-
-def exists(path: str) -> bool:
-    """Tells whether a file or folder exists; only remote paths need TensorFlow.
-
-    Args:
-      path: A path, local or on a filesystem that TensorFlow knows.
-
-    Raises:
-      InputError: If the filesystem is away or refuses.
-    """
-    if "://" not in path:
-        return os.path.exists(path)
-    with _access(path):
-        import tensorflow as tf
-
-        return tf.io.gfile.exists(path)
-
-
-@contextlib.contextmanager
-def _access(path: str) -> Iterator[None]:
-    """Tells what a filesystem reports as an error of the input."""
-    errors: tuple[type[Exception], ...] = (OSError,)
-    if "://" in path:
-        import tensorflow as tf
-
-        errors = (OSError, tf.errors.OpError)
-    try:
-        yield
-    except errors as error:
-        raise InputError(
-            f"Expected a path that can be read; got {path!r}: {reason(error)}. Correct the path, "
-            "or give access to it."
-        ) from error

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from tensorflow_serving.config.logging_config_pb2 import LoggingConfig
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
-from serving import loader, served_versions, versions
+from serving import model_folders, served_versions, versions
 from serving.errors import FailedPreconditionError, InvalidRequestError, NotFoundError
 from serving.model_config import check_config
 from serving.served_versions import ServedVersion, VersionStatus
@@ -250,7 +250,7 @@ class ModelManager:
         }
 
     def _update_model(self, model: ModelConfig) -> None:
-        there = loader.list_versions(model.base_path)
+        there = model_folders.list_versions(model.base_path)
         if not there and self._available(model.name):
             return  # A folder that was emptied is no reason to stop answering.
         # What can't be loaded makes room for an older version, which may be broken, too.
@@ -298,7 +298,7 @@ def _newest_first(versions: Mapping[int, ServedVersion]) -> list[VersionStatus]:
 
 
 @contextlib.contextmanager
-def serving(manager: ModelManager) -> Iterator[ModelManager]:
+def following(manager: ModelManager) -> Iterator[ModelManager]:
     """Follows the folders within a `with` block, and drops everything at its end."""
     manager.follow()
     try:

@@ -11,7 +11,7 @@ from tensorflow_serving.config.model_server_config_pb2 import (
 )
 
 from models.errors import InputError
-from serving import loader
+from serving import model_folders
 from serving.errors import FailedPreconditionError, InvalidRequestError
 
 _PLATFORM = "tensorflow"
@@ -51,7 +51,7 @@ def config_of_folders(paths: Sequence[str], name: str = "") -> ModelServerConfig
     """
     found: list[ModelConfig] = []
     for path in paths:
-        found += [_config_of_folder(folder) for folder in loader.find_models(path)]
+        found += [_config_of_folder(folder) for folder in model_folders.find_models(path)]
     if name and len(found) > 1:
         raise InputError(
             f"Expected one model to give the name {name!r} to; got {[m.name for m in found]}. "
@@ -103,7 +103,7 @@ def _config_of_folder(path: str) -> ModelConfig:
     path = path if "://" in path else os.path.abspath(path)
     parent, folder = os.path.split(path)
     # A SavedModel whose folder is not named by a number is the one version 0 of its own model.
-    if not loader.is_saved_model(path) or not folder.isdecimal():
+    if not model_folders.is_saved_model(path) or not folder.isdecimal():
         return ModelConfig(name=folder, base_path=path, model_platform=_PLATFORM)
     model = ModelConfig(name=os.path.basename(parent), base_path=parent, model_platform=_PLATFORM)
     model.model_version_policy.specific.versions.append(int(folder))

@@ -11,7 +11,6 @@
 | `/` | the page |
 """
 
-import asyncio
 import json
 import logging
 import re
@@ -22,7 +21,7 @@ from collections.abc import Callable, Mapping
 import orjson
 from google.protobuf import json_format
 
-from serving import page, rest
+from serving import off_loop, page, rest
 from serving.access import Access
 from serving.core import Core
 from serving.errors import (
@@ -40,9 +39,8 @@ from serving.metrics import CONTENT_TYPE
 from serving.signatures import signature_map
 
 TRANSPORT = "rest"
-# From these sizes on, translating takes long enough for others to notice.
-_LARGE_BODY = 64 << 10
-_LARGE_OUTPUT = 10_000
+# Of JSON, about.
+_BYTES_A_VALUE = 6
 _MAX_VERSION = (1 << 63) - 1
 _LOGGER = logging.getLogger("t2rec")
 
@@ -131,7 +129,7 @@ class RestApi:
                 "predict."
             )
         try:
-            request = await _off_loop(len(body) > _LARGE_BODY, rest.parse_body, body)
+            request = await off_loop.call(len(body), rest.parse_body, body)
         except InvalidRequestError as error:
             self._core.metrics.count_request(TRANSPORT, "", "", error.code, 0.0)
             raise
@@ -153,8 +151,8 @@ class RestApi:
             ) from error
         outputs = prediction.outputs
         write = rest.write_rows if "instances" in request else rest.write_columns
-        large = any(array.size > _LARGE_OUTPUT for array in outputs.values())
-        return Response(200, await _off_loop(large, write, outputs))
+        num_bytes = _BYTES_A_VALUE * max((array.size for array in outputs.values()), default=0)
+        return Response(200, await off_loop.call(num_bytes, write, outputs))
 
     def _status(self, match: re.Match) -> bytes:
         statuses = [
@@ -206,11 +204,6 @@ def write_error(error: ServingError) -> Response:
     elif error.http_status == 401:
         headers = b"www-authenticate: Bearer\r\n"
     return Response(error.http_status, rest.write_error(str(error)), headers=headers)
-
-
-async def _off_loop(large: bool, function: Callable, argument):
-    """Calls a function, in another thread if it may take long enough for others to notice."""
-    return await asyncio.to_thread(function, argument) if large else function(argument)
 
 
 def _model_ref(match: re.Match) -> ModelRef:

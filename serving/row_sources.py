@@ -29,9 +29,13 @@ _FORMATS = {
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 _BLOCK_BYTES = 1 << 20
 _LISTED_ROWS = 1 << 16
+# A user's line with 15,000 friends takes 400 kB. Beyond this a line is junk, such as a binary file,
+# and is not to fill the memory.
+_MAX_LINE_BYTES = 16 << 20
 _BOM = b"\xef\xbb\xbf"
 
-# A row as it was read: its number, from 1, its values (None: missing) and the record itself.
+# A row as it was read: its number, from 1, its values (None: missing) and the record itself, None
+# where it is too long or no CSV.
 _Row = tuple[int, Sequence[Any], Any]
 
 
@@ -69,7 +73,8 @@ class Chunk:
     Attributes:
       name: Unique within a job, and the same whenever the file is read again.
       columns: By column, the ids of the good rows.
-      rejects: Malformed rows, with `file`, `row` (from 1), `reason` and `record`.
+      rejects: Malformed rows, with `file`, `row` (from 1; a CSV's header is none), `reason` and
+        `record`.
     """
 
     name: str
@@ -174,7 +179,7 @@ def _check(source: Source) -> None:
     if source.format == "csv":
         with _open(source) as stream:
             try:
-                header = next(csv.reader(map(_decoded, _lines(stream))), [])
+                header = next(_csv_records(stream), [])
             except csv.Error as error:
                 raise InputError(f"{expected}; got no CSV: {error}. Write it again.") from error
     elif source.format == "parquet":
@@ -228,12 +233,18 @@ def _read(source: Source) -> Iterator[_Row]:
 
 def _read_text(stream: BinaryIO, columns: Sequence[str]) -> Iterator[_Row]:
     for number, line in enumerate(_lines(stream), start=1):
+        if len(line) > _MAX_LINE_BYTES:
+            yield number, [ValueError(_too_long())], None
+            continue
         text = _decoded(line).rstrip("\r\n")
         yield number, [text], text
 
 
 def _read_json(stream: BinaryIO, columns: Sequence[str]) -> Iterator[_Row]:
     for number, line in enumerate(_lines(stream), start=1):
+        if len(line) > _MAX_LINE_BYTES:
+            yield number, [ValueError(_too_long())], None
+            continue
         values: list[Any]
         try:
             record = orjson.loads(line)
@@ -246,22 +257,35 @@ def _read_json(stream: BinaryIO, columns: Sequence[str]) -> Iterator[_Row]:
 
 
 def _read_csv(stream: BinaryIO, columns: Sequence[str]) -> Iterator[_Row]:
-    reader = csv.reader(map(_decoded, _lines(stream)))
+    reader = _csv_records(stream)
     header = next(reader)
     places = [header.index(column) for column in columns]
-    while True:
+    # Not the reader's own numbers, which are those of lines: a quoted field may have several.
+    for number in itertools.count(1):
         try:
             record = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield reader.line_num, [ValueError(f"not CSV: {error}")], None
+            yield number, [ValueError(f"not CSV: {error}")], None
             continue
         yield (
-            reader.line_num,
+            number,
             [record[place] if place < len(record) else None for place in places],
             dict(zip(header, record, strict=False)),
         )
+
+
+def _csv_records(stream: BinaryIO) -> Iterator[list[str]]:
+    """Reads a CSV, header included; goes on with the next line after a `csv.Error`."""
+
+    def text(line: bytes) -> str:
+        if len(line) > _MAX_LINE_BYTES:
+            raise csv.Error(_too_long())
+        return _decoded(line)
+
+    # Neither ends with an error, as a generator would.
+    return csv.reader(map(text, _lines(stream)))
 
 
 def _read_parquet(stream: BinaryIO, columns: Sequence[str]) -> Iterator[_Row]:
@@ -295,17 +319,29 @@ def _open(source: Source) -> Iterator[BinaryIO]:
 
 
 def _lines(stream: BinaryIO) -> Iterator[bytes]:
-    """Splits a file at line feeds only, which stay with their lines."""
-    tail = b""
+    """Splits a file at line feeds only, which stay with their lines.
+
+    A line that is too long comes cut, but is still too long then.
+    """
+    begun = bytearray()
     first = True
     while block := stream.read(_BLOCK_BYTES):
         if first:
             block, first = block.removeprefix(_BOM), False
-        *lines, tail = (tail + block).split(b"\n")
+        *lines, tail = block.split(b"\n")
+        if lines and begun:
+            lines[0] = bytes(begun + lines[0])
+            begun.clear()
         for line in lines:
             yield line + b"\n"
-    if tail:
-        yield tail
+        if len(begun) <= _MAX_LINE_BYTES:
+            begun += tail
+    if begun:
+        yield bytes(begun)
+
+
+def _too_long() -> str:
+    return f"the line is longer than {_MAX_LINE_BYTES} bytes"
 
 
 def _decoded(line: bytes) -> str:

@@ -22,7 +22,7 @@ from serving.batcher import Batcher
 from serving.core import Core
 from serving.errors import ServingError
 from serving.http_protocol import HttpLimits, HttpServer
-from serving.manager import ModelManager, serving
+from serving.manager import ModelManager, following
 from serving.metrics import Metrics
 from serving.request_log import RequestLog
 from serving.rest_api import RestApi, write_error
@@ -54,7 +54,7 @@ def serve(options: ServerOptions) -> None:
         listener = stack.enter_context(_listen(options.host, options.port))
         metrics = Metrics()
         manager = ModelManager(options.max_batch_rows, options.poll_seconds)
-        stack.enter_context(serving(manager))
+        stack.enter_context(following(manager))
         batcher = Batcher(options.max_batch_rows, options.workers, metrics.count_batch)
         stack.enter_context(batcher)
         request_log = stack.enter_context(RequestLog(manager.sampling))

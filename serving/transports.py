@@ -107,20 +107,27 @@ class RestTransport:
         """Opens no connection yet."""
         self._address = address
         self._client = httpx.Client(**_http_options(address))
-        self._outputs: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._outputs: dict[tuple[str, str], str] = {}
 
     def predict(
         self, model: str, signature: str, inputs: Mapping[str, Any], timeout: float
     ) -> Mapping[str, Any]:
-        """Calls a signature, whose outputs are asked for the first time."""
+        """Calls a signature; if its answer is a single output, the name is asked for once."""
         asked = {"signature_name": signature, "inputs": inputs}
         key = (model, signature)
         try:
+            path = _path(model, ":predict")
+            response = self._client.post(path, json=asked, timeout=timeout)
+            outputs = _read(self._address, response)["outputs"]
+            if _are_named(outputs):
+                # Another model may be served by now: a name from before is to be asked for again.
+                self._outputs.pop(key, None)
+                return outputs
             if key not in self._outputs:
                 response = self._client.get(_path(model, "/metadata"), timeout=timeout)
-                self._outputs[key] = _find_outputs(_read(self._address, response), signature)
-            response = self._client.post(_path(model, ":predict"), json=asked, timeout=timeout)
-            return _columns(_read(self._address, response)["outputs"], self._outputs[key])
+                answer = _read(self._address, response)
+                self._outputs[key] = _find_output(answer, signature)
+            return {self._outputs[key]: outputs}
         except (httpx.HTTPError, OSError) as error:
             raise _http_error(self._address, error) from error
 
@@ -136,21 +143,27 @@ class AsyncRestTransport:
         """Opens no connection yet."""
         self._address = address
         self._client = httpx.AsyncClient(**_http_options(address))
-        self._outputs: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._outputs: dict[tuple[str, str], str] = {}
 
     async def predict(
         self, model: str, signature: str, inputs: Mapping[str, Any], timeout: float
     ) -> Mapping[str, Any]:
-        """Calls a signature, whose outputs are asked for the first time."""
+        """Calls a signature; if its answer is a single output, the name is asked for once."""
         asked = {"signature_name": signature, "inputs": inputs}
         key = (model, signature)
         try:
-            if key not in self._outputs:
-                response = await self._client.get(_path(model, "/metadata"), timeout=timeout)
-                self._outputs[key] = _find_outputs(_read(self._address, response), signature)
             path = _path(model, ":predict")
             response = await self._client.post(path, json=asked, timeout=timeout)
-            return _columns(_read(self._address, response)["outputs"], self._outputs[key])
+            outputs = _read(self._address, response)["outputs"]
+            if _are_named(outputs):
+                # Another model may be served by now: a name from before is to be asked for again.
+                self._outputs.pop(key, None)
+                return outputs
+            if key not in self._outputs:
+                response = await self._client.get(_path(model, "/metadata"), timeout=timeout)
+                answer = _read(self._address, response)
+                self._outputs[key] = _find_output(answer, signature)
+            return {self._outputs[key]: outputs}
         except (httpx.HTTPError, OSError) as error:
             raise _http_error(self._address, error) from error
 
@@ -204,12 +217,25 @@ def _read(address: Address, response: httpx.Response) -> Mapping[str, Any]:
     raise error_of_status(response.status_code)(str(answer.get("error", message)))
 
 
-def _find_outputs(answer: Mapping[str, Any], signature: str) -> tuple[str, ...]:
-    """Finds in the metadata what a signature's outputs are called; nothing if there is none."""
+def _are_named(outputs: Any) -> bool:
+    """Tells whether there are several outputs; of a single one the name is left out.
+
+    That may be an object, too, but only with the one key `b64`.
+    """
+    return isinstance(outputs, dict) and len(outputs) > 1
+
+
+def _find_output(answer: Mapping[str, Any], signature: str) -> str:
+    """Finds in the metadata what the only output of a signature is called.
+
+    Raises:
+      UnavailableError: If there are others: the model was replaced after it answered.
+    """
     signatures = answer["metadata"]["signature_def"]["signature_def"]
-    return tuple(signatures.get(signature, {}).get("outputs", ()))
-
-
-def _columns(outputs: Any, names: tuple[str, ...]) -> Mapping[str, Any]:
-    """Gives a single output its name, which an answer by columns leaves out."""
-    return {names[0]: outputs} if len(names) == 1 else outputs
+    names = tuple(signatures.get(signature or "serving_default", {}).get("outputs", ()))
+    if len(names) != 1:
+        raise UnavailableError(
+            f"Expected one output of the signature {signature}; got {len(names)}. The model was "
+            "replaced meanwhile; ask again."
+        )
+    return names[0]

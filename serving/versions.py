@@ -7,7 +7,7 @@ from tensorflow_serving.config.file_system_storage_path_source_pb2 import (
     FileSystemStoragePathSourceConfig,
 )
 
-from serving import loader
+from serving import model_folders
 
 
 def choose_versions(
@@ -18,7 +18,7 @@ def choose_versions(
     """Chooses what is to be served.
 
     Args:
-      there: What `serving.loader.list_versions` found.
+      there: What `serving.model_folders.list_versions` found.
       policy: The latest `num_versions` (1 by default), all, or specific ones.
       broken: Versions that can't be loaded: the latest ones are those that can.
 
@@ -41,7 +41,7 @@ def fingerprint(path: str) -> tuple:
       path: Its folder.
     """
     if "://" in path:
-        return tuple(sorted(loader.list_names(path)))
+        return tuple(sorted(model_folders.list_names(path)))
     found = []
     for folder, _, files in os.walk(path):
         for name in files:

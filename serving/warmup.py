@@ -8,7 +8,8 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from serving import tensors
 from serving.errors import InvalidRequestError
-from serving.loader import ServedModel, exists
+from serving.loader import ServedModel
+from serving.model_folders import exists
 
 # Where TensorFlow Serving, too, looks for requests to replay, and the most that it takes.
 REQUESTS_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")

@@ -16,7 +16,7 @@ from tfx.orchestration import metadata
 from models.baselines import registry
 from pipeline import config, graph, local_runner
 from pipeline.root import Root
-from serving import loader
+from serving import model_folders
 from serving.client import LocalClient
 
 pytestmark = pytest.mark.slow
@@ -283,7 +283,7 @@ def test_a_bad_model_is_neither_blessed_nor_pushed(run):
     # It can be asked all the same.
     trained = local_runner.find_trained(root)
     assert trained != before
-    assert loader.is_saved_model(trained) and loader.is_saved_model(before)
+    assert model_folders.is_saved_model(trained) and model_folders.is_saved_model(before)
 
 
 def test_a_gate_without_its_baseline_fails_and_says_why(run):

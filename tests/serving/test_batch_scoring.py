@@ -112,7 +112,7 @@ def test_unknown_users_are_scored_cold_and_malformed_rows_kept(exact_export, cli
     assert [json.loads(line) for line in rejects.read_text().splitlines()] == [
         {
             "file": str(users),
-            "row": 4,
+            "row": 3,
             "reason": "user_id is empty",
             "record": {"user_id": "", "age": "3"},
         }

@@ -1,6 +1,8 @@
 import asyncio
+import gc
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -178,6 +180,54 @@ def test_cancelled_requests_are_not_computed(model):
         asyncio.run(ask(batcher))
         assert batcher.num_waiting == 0
     assert held.rows == [1]
+
+
+def test_what_nobody_waits_for_any_more_is_forgotten_at_once(model):
+    """Also while the only worker is stuck: the core admits others in place of what it refused."""
+    held = _Held(model)
+
+    async def ask(batcher):
+        first = asyncio.create_task(_call(batcher, held, x=[0.0]))
+        await asyncio.to_thread(held.started.wait)
+        arrays = []
+        for number in range(20):
+            given = model.signature("").convert({"x": [float(number)], "k": [1 + number % 3]})
+            arrays += map(weakref.ref, given.values())
+            deadline = time.monotonic() + (60.0 if number % 4 == 0 else 0.01)
+            call = asyncio.create_task(batcher.call(held, "", given, deadline))
+            del given
+            await asyncio.sleep(0)
+            if number % 4 == 0:
+                call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+            del call
+        assert batcher.num_waiting == 0
+        gc.collect()
+        # All but the last call's, of which this loop's own frames may still know.
+        assert not [array for array in arrays[:-2] if array() is not None]
+        held.go.set()
+        await first
+
+    with Batcher(max_batch_rows=8, num_workers=1) as batcher:
+        asyncio.run(ask(batcher))
+    assert held.rows == [1]
+
+
+def test_what_can_not_be_joined_takes_turns(model):
+    """With two rows a batch, A A A A B B B B becomes A A, B B, A A, B B."""
+    held = _Held(model)
+    batches = []
+    requests = [{"x": [0.0], "k": [k]} for k in (2, 2, 2, 2, 3, 3, 3, 3)]
+
+    async def ask(batcher):
+        answers = await _join(batcher, held, requests)
+        return [answer["y"].shape[1] for answer in answers]
+
+    run = held.run
+    held.run = lambda signature, given: (batches.append(given), run(signature, given))[1]
+    with Batcher(max_batch_rows=2, num_workers=1) as batcher:
+        assert asyncio.run(ask(batcher)) == [1, 2, 2, 2, 2, 3, 3, 3, 3]
+    assert [given["k"].tolist() for given in batches[1:]] == [[2, 2], [3, 3], [2, 2], [3, 3]]
 
 
 def test_joined_answers_equal_single_ones(exact_model):

@@ -1,10 +1,13 @@
 import asyncio
+import contextlib
 import subprocess
 import sys
 import time
 
+import httpx
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from models.errors import InputError
 from serving.client import (
@@ -24,6 +27,7 @@ from serving.errors import (
     UnavailableError,
 )
 from serving.retries import Retries
+from serving.server_process import ServerProcess
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +148,73 @@ def test_any_signature_answers_by_name(exact_server, client, scheme):
             return await asked.predict("embed_query", inputs)
 
     assert list(asyncio.run(ask())) == ["embedding"]
+
+
+def _build_swapped(path, dtype, extra="", outputs=("y",)):
+    """Writes a SavedModel that tells the sum of its inputs, by one name or more."""
+    module = tf.Module()
+    names = [name for name in ("x", extra) if name]
+
+    def total(**inputs):
+        return {name: tf.cast(tf.add_n(list(inputs.values())), tf.float32) for name in outputs}
+
+    specs = {name: tf.TensorSpec([None], dtype, name) for name in names}
+    module.total = tf.function(total, autograph=False)
+    signatures = {"total": module.total.get_concrete_function(**specs)}
+    incoming = path.parent / f"incoming-{path.name}"
+    tf.saved_model.save(module, str(incoming), signatures=signatures)
+    incoming.rename(path)
+
+
+def test_clients_notice_that_another_model_is_served(tmp_path):
+    """Of other types, inputs and outputs, under the same name; over any transport."""
+    folder = tmp_path / "swapped"
+    steps = [
+        ({"dtype": tf.float32}, {"x": [1]}, {"y": [1.0]}),
+        ({"dtype": tf.int32}, {"x": [2]}, {"y": [2.0]}),
+        ({"dtype": tf.int32, "extra": "z"}, {"x": [3], "z": [4]}, {"y": [7.0]}),
+        ({"dtype": tf.int32}, {"x": [5]}, {"y": [5.0]}),
+        ({"dtype": tf.int32, "outputs": ("a", "b")}, {"x": [6]}, {"a": [6.0], "b": [6.0]}),
+        ({"dtype": tf.float32, "outputs": ("c",)}, {"x": [7]}, {"c": [7.0]}),
+    ]
+    folder.mkdir()
+    _build_swapped(folder / "1", **steps[0][0])
+    with (
+        ServerProcess(["--model", str(folder), "--poll-seconds", "0.1"]) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        clients = [
+            stack.enter_context(connect(_address(server, scheme), "swapped"))
+            for scheme in ("http", "grpc")
+        ]
+        states = f"http://{server.rest_address}/v1/models/swapped"
+
+        def is_served(version):
+            found = httpx.get(states, trust_env=False).json()["model_version_status"]
+            return [s["version"] for s in found if s["state"] == "AVAILABLE"] == [str(version)]
+
+        async def ask_all():
+            addresses = [_address(server, scheme) for scheme in ("http", "grpc")]
+            async with contextlib.AsyncExitStack() as opened:
+                others = [
+                    await opened.enter_async_context(connect_async(address, "swapped"))
+                    for address in addresses
+                ]
+                for version, (model, inputs, expected) in enumerate(steps, start=1):
+                    if version > 1:
+                        _build_swapped(folder / str(version), **model)
+                    while not is_served(version):
+                        await asyncio.sleep(0.05)
+                    for asked in clients:
+                        assert asked.predict("total", inputs) == expected
+                    for asked in others:
+                        assert await asked.predict("total", inputs) == expected
+
+        asyncio.run(asyncio.wait_for(ask_all(), 120.0))
+        # What is wrong stays wrong, and is told in the words of the model that is served.
+        for asked in clients:
+            with pytest.raises(InvalidRequestError, match="z"):
+                asked.predict("total", {"x": [1.0], "z": [1.0]})
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])

@@ -4,12 +4,10 @@ import sys
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from models.errors import InputError
 from serving import loader
 from serving.errors import InvalidRequestError, UnknownSignatureError
-from serving.signatures import read_saved_model
 
 
 def _decoded(outputs, row):
@@ -22,29 +20,6 @@ def _assert_same(found, expected):
     np.testing.assert_allclose(
         [f[1:] for f in found], [e[1:] for e in expected], rtol=1e-4, atol=1e-4
     )
-
-
-class TestFindVersion:
-    def test_pipeline_root_model_folder_and_version_folder_lead_to_the_same(self, exact_export):
-        version = f"{exact_export.path}/3"
-        for path in (exact_export.root, exact_export.path, version, f"{version}/"):
-            assert loader.find_version(path) == version
-
-    def test_largest_complete_version_counts(self, tmp_path):
-        for version in ("9", "10", "11", "12", "not-a-version"):
-            (tmp_path / version / "variables").mkdir(parents=True)
-        for version in ("9", "10", "11"):
-            (tmp_path / version / "saved_model.pb").touch()
-        for version in ("9", "10", "12"):
-            (tmp_path / version / "variables" / "variables.index").touch()
-        assert loader.find_version(str(tmp_path)) == str(tmp_path / "10")
-
-    def test_nothing_there_says_what_to_do(self, tmp_path):
-        with pytest.raises(InputError, match=r"Expected an exported model at .*got no such folder"):
-            loader.find_version(str(tmp_path / "missing"))
-        (tmp_path / "notes").mkdir()
-        with pytest.raises(InputError, match=r"got a folder with \['notes'\]. Run `t2rec run`"):
-            loader.find_version(str(tmp_path))
 
 
 class TestExactModel:
@@ -205,51 +180,6 @@ def test_all_parts_of_an_assertion_are_told(tiny):
     assert words.startswith("x must be small. Condition x < y did not hold element-wise: ")
     assert "2e+06" in words
     assert not {*"{}[]"} & {*words}
-
-
-class _Scales(tf.Module):
-    def __init__(self):
-        self.factor = tf.Variable(2.0)
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
-    def double(self, x):
-        return {"y": x * self.factor}
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
-    def square(self, x):
-        return {"y": x * x}
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, key) for key in "ab"])
-    def difference(self, a, b):
-        return {"y": a - b}
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, key) for key in "ab"])
-    def reverse(self, a, b):
-        return {"y": b - a}
-
-
-class TestSecondNames:
-    @pytest.fixture(scope="class")
-    def path(self, tmp_path_factory):
-        path = str(tmp_path_factory.mktemp("scales") / "1")
-        module = _Scales()
-        signatures = {"serving_default": module.double, "double": module.double}
-        signatures |= {name: getattr(module, name) for name in ("square", "difference", "reverse")}
-        tf.saved_model.save(module, path, signatures=signatures)
-        return path
-
-    def test_only_a_second_name_computes_the_same(self, path):
-        contents = read_saved_model(f"{path}/saved_model.pb")
-        found = loader.computations(contents.signatures, contents.graph.graph_def)
-        assert found["serving_default"] == found["double"]
-        assert len(set(found.values())) == 4
-
-    def test_each_name_answers(self, path):
-        model = loader.load_model(path)
-        for name, y in (("", 6.0), ("double", 6.0), ("square", 9.0)):
-            assert model.call(name, {"x": [3.0]})["y"].tolist() == [y]
-        for name, y in (("difference", -1.0), ("reverse", 1.0)):
-            assert model.call(name, {"a": [3.0], "b": [4.0]})["y"].tolist() == [y]
 
 
 def test_broken_saved_model_is_an_input_error(exact_export, tmp_path):

@@ -10,14 +10,14 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 from models.errors import InputError
 from serving import model_config
 from serving.errors import FailedPreconditionError, InvalidRequestError, NotFoundError
-from serving.manager import ModelManager, ModelRef, serving
+from serving.manager import ModelManager, ModelRef, following
 
 TINY = ModelRef("tiny")
 
 
 @pytest.fixture
 def manager():
-    with serving(ModelManager(batch_rows=8, poll_seconds=0.05)) as manager:
+    with following(ModelManager(batch_rows=8, poll_seconds=0.05)) as manager:
         yield manager
 
 
@@ -53,7 +53,7 @@ def test_new_version_replaces_the_old_one(manager, tiny, add_version):
 
 
 def test_folders_are_looked_at_once_if_told_so(tiny, add_version):
-    with serving(ModelManager(batch_rows=8, poll_seconds=0.0)) as manager:
+    with following(ModelManager(batch_rows=8, poll_seconds=0.0)) as manager:
         manager.apply(_config(tiny))
         add_version(2)
         time.sleep(0.3)

@@ -1,5 +1,7 @@
 import bz2
 import gzip
+import io
+import time
 
 import pandas as pd
 import pyarrow as pa
@@ -8,6 +10,7 @@ import pytest
 import zstandard
 
 from models.errors import InputError
+from serving import row_sources
 from serving.row_sources import find_sources, read_chunks, read_column
 
 USER = ("user_id",)
@@ -41,7 +44,7 @@ def test_csv_finds_its_columns_by_name(tmp_path):
     path.write_text('business_id,note,user_id\nx,"two\nlines, quoted",ann\ny,,bob\nz,n\n,n,cy\n')
     (chunk,) = _read(path, PAIR)
     assert chunk.columns == (["ann", "bob"], ["x", "y"])
-    assert _reasons(chunk) == [(5, "user_id is missing"), (6, "business_id is empty")]
+    assert _reasons(chunk) == [(3, "user_id is missing"), (4, "business_id is empty")]
     assert chunk.rejects[1]["record"] == {"business_id": "", "note": "n", "user_id": "cy"}
 
 
@@ -135,6 +138,64 @@ def test_long_files_are_read_in_blocks(tmp_path):
     path.write_text("\n".join(ids))
     (chunk,) = _read(path, chunk_rows=200_000)
     assert chunk.columns[0] == ids
+
+
+def test_csv_numbers_what_is_no_csv_as_a_row(tmp_path):
+    path = tmp_path / "users.csv"
+    path.write_text(f'user_id,note\nann,"1\n2\n3"\nbob,{"x" * 200_000}\ncy,n\n,n\n')
+    (chunk,) = _read(path)
+    assert chunk.columns == (["ann", "cy"],)
+    assert [row for row, _ in _reasons(chunk)] == [2, 4]
+    assert _reasons(chunk)[0][1].startswith("not CSV: field larger")
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("users", "{}"),
+        ("users.jsonl", '{{"user_id": "{}"}}'),
+        ("users.csv", "{}"),
+        ("users.csv", '"{}"'),
+        ("users.csv", "{},"),
+    ],
+)
+def test_a_line_without_end_is_rejected_and_the_others_are_kept(monkeypatch, tmp_path, name, row):
+    monkeypatch.setattr(row_sources, "_MAX_LINE_BYTES", 1_000)
+    monkeypatch.setattr(row_sources, "_BLOCK_BYTES", 64)
+    path = tmp_path / name
+    header = ["user_id"] if name.endswith("csv") else []
+    for long in ("x" * 1_001, "x" * 5_000, "x," * 3_000):
+        lines = [row.format(user) for user in ("ann", long, "bob")]
+        for last in (False, True):  # The last line may have no end at all.
+            path.write_text("\n".join([*header, *(lines[:2] if last else lines)]))
+            (chunk,) = _read(path)
+            assert chunk.columns == (["ann"] if last else ["ann", "bob"],)
+            assert [reject["row"] for reject in chunk.rejects] == [2]
+            assert "longer than 1000 bytes" in chunk.rejects[0]["reason"]
+            assert chunk.rejects[0]["record"] is None
+
+
+def test_a_header_without_end_is_an_input_error(monkeypatch, tmp_path):
+    monkeypatch.setattr(row_sources, "_MAX_LINE_BYTES", 1_000)
+    path = tmp_path / "users.csv"
+    path.write_text("user_id," * 1_000)
+    with pytest.raises(InputError, match="got no CSV: the line is longer than 1000 bytes"):
+        _read(path)
+
+
+def test_a_line_of_many_blocks_takes_time_in_proportion(monkeypatch):
+    monkeypatch.setattr(row_sources, "_BLOCK_BYTES", 1 << 10)
+    monkeypatch.setattr(row_sources, "_MAX_LINE_BYTES", 1 << 30)
+
+    def seconds(num_bytes):
+        begin = time.process_time()
+        (line,) = row_sources._lines(io.BytesIO(b"x" * num_bytes))
+        assert len(line) == num_bytes
+        return time.process_time() - begin
+
+    # Copying all that came before with each block took 16 s for the longer one.
+    short, long = (min(seconds(size << 20) for _ in range(2)) for size in (4, 32))
+    assert long < 24 * max(short, 0.005)
 
 
 def test_empty_file_is_one_empty_chunk(tmp_path):
