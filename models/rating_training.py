@@ -1,6 +1,7 @@
 """Trains the rating blocks: stars from covariates and cross-fitted rating sums."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 
@@ -8,16 +9,16 @@ import numpy as np
 import tensorflow as tf
 
 from models import features, replicas
-from models.aggregates import NUM_SUMS, CrossFitted, RatingSums, cross_fit, sum_ratings
+from models.aggregates import CrossFitted, RatingSums, cross_fit, sum_ratings
 from models.bias import fit_bias
 from models.factors import Factors, fit_factors
 from models.optimizers import DenseAdam, WeightAverage
 from models.options import TrainingOptions
+from models.rating_model import RatingModel
 from models.ridge import Covariates, Priors, fit_priors
 from models.tables import EntityTable, Interactions
 from models.taste import Taste, taste_coordinates
 from models.training_loop import TrainingLoop, shuffled
-from models.two_tower import TwoTowerModel
 
 _BLOCK_ROWS = 8_192
 
@@ -36,19 +37,26 @@ class RatingData:
     known: CrossFitted
     sums: RatingSums
 
-    @classmethod
-    def prepare(
-        cls,
+
+class RatingSource:
+    """Makes of some ratings what rating models and their training ask for, when they ask.
+
+    Sums are a few numbers a user and business, and stay. What single rows are shown takes minutes
+    and gigabytes of millions of ratings: there is that of one taste dimension at a time, until
+    `forget_rows`.
+    """
+
+    def __init__(
+        self,
         interactions: Interactions,
         users: EntityTable,
         businesses: EntityTable,
         shrinkages: tuple[float, float],
         penalty: float,
-        taste_dim: int,
         options: TrainingOptions,
         align: Callable[[Taste], Taste] | None = None,
-    ) -> "RatingData":
-        """Computes coordinates, biases and sums of some ratings.
+    ):
+        """Keeps what is to be summed.
 
         Args:
           interactions: The ratings.
@@ -56,49 +64,74 @@ class RatingData:
           businesses: All businesses.
           shrinkages: Pseudo-counts of users and businesses.
           penalty: Of covariates in the priors of biases.
-          taste_dim: Coordinates of visits.
-          options: Folds and seed.
+          options: Folds, seed and memory.
           align: Turns the coordinates onto those of an earlier model (`models.warm_start`).
         """
-        sizes, seed = (users.num_rows, businesses.num_rows), options.seed
-        taste = taste_coordinates(interactions, users.num_rows, businesses, taste_dim, seed)
-        if align is not None:
-            taste = align(taste)
+        self._interactions = interactions
+        self._users = users
+        self._businesses = businesses
+        self._sizes = (users.num_rows, businesses.num_rows)
+        self._shrinkages = shrinkages
+        self._penalty = penalty
+        self._options = options
+        self._align = align
+        self._sums: dict[int, RatingSums] = {}
+        self._rows: dict[int, CrossFitted] = {}
 
-        covariates = Covariates.of(users, businesses)
+    def sums(self, taste_dim: int) -> RatingSums:
+        """Sums all of the ratings, along so many coordinates of visits."""
+        if taste_dim not in self._sums:
+            others = next(iter(self._sums.values()), None)
+            if not taste_dim and others is not None:
+                self._sums[taste_dim] = others.without_taste()
+            else:
+                self._sums[taste_dim] = self._sum(taste_dim)
+        return self._sums[taste_dim]
 
-        def priors_of(ratings: Interactions) -> Priors:
-            return fit_priors(ratings, covariates, shrinkages, penalty, seed)
+    def rows(self, taste_dim: int) -> RatingData:
+        """Sums, for each rating, those of the other folds, along so many coordinates of visits."""
+        if taste_dim not in self._rows:
+            others = next(iter(self._rows.values()), None)
+            if not taste_dim and others is not None:
+                return RatingData(self._interactions, others.without_taste(), self.sums(taste_dim))
+            self._rows = {}
+            self._rows[taste_dim] = self._cross_fit(self.sums(taste_dim).taste)
+        return RatingData(self._interactions, self._rows[taste_dim], self.sums(taste_dim))
 
-        known = cross_fit(
-            interactions,
-            *sizes,
-            shrinkages,
+    def forget_rows(self) -> None:
+        """Drops what rows are shown: no loop over ratings will follow."""
+        self._rows = {}
+
+    def _sum(self, taste_dim: int) -> RatingSums:
+        ratings, seed = self._interactions, self._options.seed
+        taste = taste_coordinates(ratings, self._sizes[0], self._businesses, taste_dim, seed)
+        if self._align is not None:
+            taste = self._align(taste)
+        priors = self._priors()(ratings)
+        bias = fit_bias(ratings, *self._sizes, *self._shrinkages, priors=priors)
+        return sum_ratings(ratings, bias, taste=taste)
+
+    def _cross_fit(self, taste: Taste) -> CrossFitted:
+        options = self._options
+        return cross_fit(
+            self._interactions,
+            *self._sizes,
+            self._shrinkages,
             int(options.num_folds),
-            seed,
+            options.seed,
             taste,
-            priors_of,
+            self._priors(),
             options.max_memory_gb * 1e9,
         )
-        bias = fit_bias(interactions, *sizes, *shrinkages, priors=priors_of(interactions))
-        return cls(interactions, known, sum_ratings(interactions, bias, taste=taste))
 
-    def without_taste(self) -> "RatingData":
-        """Returns the same ratings and sums, without what is along coordinates."""
-        bias = self.sums.bias
-        return RatingData(
-            self.interactions,
-            dataclasses.replace(
-                self.known,
-                user_sums=self.known.user_sums[:, :NUM_SUMS],
-                business_sums=self.known.business_sums[:, :NUM_SUMS],
-            ),
-            RatingSums(
-                self.sums.users[:, :NUM_SUMS],
-                self.sums.businesses[:, :NUM_SUMS],
-                bias,
-                Taste.none(len(bias.user_bias), len(bias.business_bias)),
-            ),
+    def _priors(self) -> Callable[[Interactions], Priors]:
+        """Returns what fits, on some of the ratings, what covariates say of biases."""
+        return functools.partial(
+            fit_priors,
+            covariates=Covariates.of(self._users, self._businesses),
+            shrinkages=self._shrinkages,
+            penalty=self._penalty,
+            seed=self._options.seed,
         )
 
 
@@ -134,8 +167,9 @@ class RatingLoop(TrainingLoop):
     """Mean squared error; Adam on a cosine, averaged weights."""
 
     task = "rating"
+    model: RatingModel
 
-    def __init__(self, model: TwoTowerModel, data: RatingData, options: TrainingOptions):
+    def __init__(self, model: RatingModel, data: RatingData, options: TrainingOptions):
         """Prepares a run over the ratings."""
         super().__init__(model, num_steps(data.interactions, int(options.rating_epochs), options))
         self._data = data
@@ -147,7 +181,7 @@ class RatingLoop(TrainingLoop):
         return (features.MAX_STARS - features.MIN_STARS) ** 2
 
     def batches(self) -> Iterator[dict]:
-        """Yields rating batches: see `TwoTowerModel.rating_loss`."""
+        """Yields rating batches: see `RatingModel.compute_loss`."""
         ratings = self._data.interactions
         rng = np.random.default_rng(self._options.seed)
         for rows in shuffled(len(ratings), int(self._options.rating_batch_size), rng):
@@ -166,7 +200,7 @@ class RatingLoop(TrainingLoop):
 
     def create(self, batch: dict) -> None:
         """Creates the variables: see `TrainingLoop`."""
-        self.model.rating_loss(batch)
+        self.model.compute_loss(batch)
 
     def prepare(self, schedule_steps: int) -> None:
         """Creates Adam and the averages."""
@@ -186,7 +220,7 @@ class RatingLoop(TrainingLoop):
         variables = self.variables()
         batch = dict(zip(batch, replicas.share(*batch.values()), strict=True))
         with tf.GradientTape() as tape:
-            mean = self.model.rating_loss(batch, training=True)
+            mean = self.model.compute_loss(batch, training=True)
             loss = replicas.weigh(mean, tf.cast(tf.size(batch["stars"]), tf.float32))
         *gradients, loss = replicas.sums([*tape.gradient(loss, variables), loss])
         self._optimizer.apply(gradients)
@@ -195,7 +229,7 @@ class RatingLoop(TrainingLoop):
 
     def variables(self) -> list[tf.Variable]:
         """Lists all that the task trains."""
-        return self.model.rating_variables
+        return self.model.trainable_variables
 
     def optimizers(self) -> list[tf.Module]:
         """Lists what has a state of its own: see `TrainingLoop`."""
