@@ -89,8 +89,9 @@ def ours(
     """
     import tensorflow as tf
 
+    from models.rating_data import RatingSource
     from models.rating_model import RatingModel
-    from models.rating_training import RatingLoop, RatingSource
+    from models.rating_training import RatingLoop
     from models.retrieval_model import RetrievalModel
     from models.retrieval_training import RetrievalLoop
     from models.training_loop import TrainingLoop

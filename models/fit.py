@@ -14,8 +14,9 @@ from models.checkpoints import Checkpoints
 from models.curves import Curves
 from models.low_pass import BUSINESS_EXPONENT, LowPass, LowPassRecipe
 from models.options import AUTO, ModelOptions, TrainingOptions
+from models.rating_data import RatingSource
 from models.rating_model import RatingModel
-from models.rating_training import RatingLoop, RatingSource
+from models.rating_training import RatingLoop
 from models.recipes import (
     LOW_PASS_DIMS,
     LOW_PASS_USER_EXPONENTS,

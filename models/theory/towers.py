@@ -10,8 +10,9 @@ from models.aggregates import NUM_SUMS, CrossFitted, RatingSums
 from models.bias import BiasModel
 from models.options import ModelOptions, Objective, TrainingOptions
 from models.preprocessing import ATTRIBUTES, CATEGORIES, CITY
+from models.rating_data import RatingData
 from models.rating_model import RatingModel
-from models.rating_training import RatingData, RatingLoop
+from models.rating_training import RatingLoop
 from models.ridge import Priors
 from models.tables import Bag, EntityTable, Interactions
 from models.taste import Taste

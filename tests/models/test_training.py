@@ -5,7 +5,7 @@ import weakref
 import numpy as np
 import pytest
 
-from models import metrics, rating_training, training
+from models import metrics, rating_data, training
 from models.baselines.popularity import Popularity
 from models.bias import choose_shrinkages, fit_bias
 from models.errors import InputError
@@ -188,8 +188,8 @@ class TestRuns:
         looked, cross_fitted = [], []
         for name in ("rate", "rank"):
             monkeypatch.setattr(EvalSplit, name, _recorded(getattr(EvalSplit, name), looked))
-        cross_fit = _recorded(rating_training.cross_fit, cross_fitted)
-        monkeypatch.setattr(rating_training, "cross_fit", cross_fit)
+        cross_fit = _recorded(rating_data.cross_fit, cross_fitted)
+        monkeypatch.setattr(rating_data, "cross_fit", cross_fit)
         result = _train(planted, options, refit=True)
         assert set(result.choices) == {other}
         # Nor does anything prepare or look at it.
