@@ -7,9 +7,9 @@ import numpy as np
 from benchmarks import ingested
 from models import metrics
 from models.options import ModelOptions, Objective, TrainingOptions
+from models.retrieval_model import RetrievalModel
 from models.tables import Interactions
 from models.training import train
-from models.two_tower import TwoTowerModel
 
 _K = 20
 
@@ -53,7 +53,7 @@ def main(root: str, seed: str, share: str) -> None:
     )
     recalls = {}
     for name, result in (("trained in", trained), ("by their history", withheld)):
-        recalls[name] = _recalls(result.model, chosen, fitted, test, users.num_rows)
+        recalls[name] = _recalls(result.model.retrieval, chosen, fitted, test, users.num_rows)
         print(f"  {name:<24} recall@{_K} {recalls[name].mean():.4f} of {len(chosen):,} users")
     one, other = recalls["by their history"], recalls["trained in"]
     draws = rng.integers(len(chosen), size=(2_000, len(chosen)))
@@ -63,14 +63,13 @@ def main(root: str, seed: str, share: str) -> None:
 
 
 def _recalls(
-    model: TwoTowerModel, chosen: np.ndarray, fitted: Interactions, test: Interactions, size: int
+    model: RetrievalModel, chosen: np.ndarray, fitted: Interactions, test: Interactions, size: int
 ) -> np.ndarray:
     """Ranks for users who tell what they did before, `[num_users]` float64 array of recalls."""
     candidates = model.embed_candidates()
     seen = fitted.histories(size).take(chosen)
     queries = model.embed_queries(candidates, chosen, seen)
-    block = slice(0, model.retrieval_block_dim)
-    ranked = metrics.top_k(queries[:, block], candidates[:, block], _K, seen)
+    ranked = metrics.top_k(queries, candidates, _K, seen)
     relevant = test.histories(size).take(chosen)
     return metrics.recall_at(metrics.hits(ranked, relevant), relevant.lengths(), _K)
 

@@ -89,10 +89,12 @@ def ours(
     """
     import tensorflow as tf
 
-    from models.rating_training import RatingData, RatingLoop
+    from models.rating_data import RatingSource
+    from models.rating_model import RatingModel
+    from models.rating_training import RatingLoop
+    from models.retrieval_model import RetrievalModel
     from models.retrieval_training import RetrievalLoop
     from models.training_loop import TrainingLoop
-    from models.two_tower import TwoTowerModel
 
     model_options = ModelOptions(
         embedding_dim=EMBEDDING_DIM,
@@ -112,17 +114,18 @@ def ours(
         retrieval_learning_rate=6e-3,
     )
     options = options.for_ratings(len(interactions))
-    data = RatingData.prepare(interactions, users, businesses, (8.0, 4.0), 10.0, 0, options)
-    histories = interactions.histories(users.num_rows)
-    directions = np.random.default_rng(0).normal(size=(businesses.num_rows, EMBEDDING_DIM))
-    model = TwoTowerModel(
-        model_options, users, businesses, data.sums, histories, directions.astype(np.float32)
-    )
-    loop: TrainingLoop = (
-        RatingLoop(model, data, options)
-        if task == "rating"
-        else RetrievalLoop(model, histories, options)
-    )
+    loop: TrainingLoop
+    if task == "rating":
+        source = RatingSource(interactions, users, businesses, (8.0, 4.0), 10.0, options)
+        rating = RatingModel(model_options, users, businesses, source.sums(0))
+        loop = RatingLoop(rating, source.rows(0), options)
+    else:
+        histories = interactions.histories(users.num_rows)
+        directions = np.random.default_rng(0).normal(size=(businesses.num_rows, EMBEDDING_DIM))
+        retrieval = RetrievalModel(
+            model_options, users, businesses, histories, directions.astype(np.float32)
+        )
+        loop = RetrievalLoop(retrieval, histories, options)
     batches = loop.batches()
     loop.create(next(batches))
     loop.prepare(_WARM_UP_STEPS + steps)

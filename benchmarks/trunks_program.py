@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterable
 
+import numpy as np
 import tensorflow as tf
 
 from benchmarks import ingested
@@ -14,11 +15,10 @@ from models.looks import EvalSplit
 from models.optimizers import DenseAdam
 from models.options import ModelOptions, TrainingOptions
 from models.preparation import prepare
-from models.preprocessing import NUMERIC
+from models.rating_model import RatingModel
 from models.recipes import RATING, RETRIEVAL
-from models.towers import CONTENT, CandidateRatingBlock
+from models.retrieval_model import RetrievalModel
 from models.training_loop import TrainingLoop
-from models.two_tower import TwoTowerModel
 
 # Of the mean squared error, beside the softmax's nats a visit.
 WEIGHTS = (1.0, 10.0, 100.0)
@@ -53,7 +53,7 @@ def main(root: str, num_seeds: str, out: str) -> None:
     for seed in range(int(num_seeds)):
         training = _TRAINING.model_copy(update={"seed": seed})
         prepared = prepare(users, businesses, train_set, eval_set, _MODEL, training)
-        fit = Fit(prepared.star, train_set, prepared.options)
+        fit = Fit(prepared.shared, train_set, prepared.options)
         for name, tasks, shared, weight in (
             ("each task alone", (RATING,), False, 1.0),
             ("each task alone", (RETRIEVAL,), False, 1.0),
@@ -80,14 +80,13 @@ def _train(
     weight: float,
 ) -> dict[str, float]:
     """Trains on mixed batches, and returns each task's best look: `rmse`, `ndcg@20`, `ndcg@50`."""
-    options, training = fit.options, fit.star.options
-    model = fit.build(options, training)
-    _give_trunks(model, options, shared)
-    both = {task: fit.loop(task, model, options, training) for task in options.tasks}
+    options, training = fit.options, fit.shared.options
+    both = {task: fit.loop(task, options, training) for task in options.tasks}
+    _give_trunks(both[RETRIEVAL].model, both[RATING].model, options, shared)
     # As many steps for each arrangement: the more, the better a task may get.
     num_steps = max(loop.num_steps for loop in both.values())
     loops = {task: both[task] for task in tasks}
-    step = _Step(model, loops, training, weight, num_steps)
+    step = _Step(loops, training, weight, num_steps)
     best: dict[str, tuple[float, dict[str, float]]] = {}
     for number, batch in zip(range(1, num_steps + 1), step.batches(), strict=False):
         loss = float(step(batch))
@@ -95,7 +94,7 @@ def _train(
         if number * _NUM_LOOKS // num_steps > (number - 1) * _NUM_LOOKS // num_steps:
             for task, measure in ((RATING, look.rate), (RETRIEVAL, look.rank)):
                 if task in loops:
-                    found = measure(model)
+                    found = measure(loops[task].model)
                     best[task] = max(best.get(task, found), found, key=lambda one: one[0])
     return {key: value for _, metrics in best.values() for key, value in metrics.items()}
 
@@ -105,14 +104,13 @@ class _Step:
 
     def __init__(
         self,
-        model: TwoTowerModel,
         loops: dict[str, TrainingLoop],
         training: TrainingOptions,
         weight: float,
         num_steps: int,
     ):
         """Creates the variables and their optimizers: what is shared goes at the rating's pace."""
-        self._model, self._loops, self._weight = model, loops, weight
+        self._loops, self._weight = loops, weight
         for loop in loops.values():
             loop.create(next(loop.batches()))
         schedules = {
@@ -143,10 +141,9 @@ class _Step:
         """Trains on a batch and returns the weighted loss."""
         with tf.GradientTape() as tape:
             loss = tf.zeros([])
-            if RATING in self._loops:
-                loss += self._weight * self._model.rating_loss(batch, training=True)
-            if RETRIEVAL in self._loops:
-                loss += self._model.retrieval_loss(batch, training=True)
+            for task, loop in self._loops.items():
+                weight = self._weight if task == RATING else 1.0
+                loss += weight * loop.model.compute_loss(batch, training=True)
         gradients = tape.gradient(loss, self._variables)
         for task, optimizer in self._optimizers.items():
             optimizer.apply([tf.convert_to_tensor(one) for one in gradients[task]])
@@ -168,32 +165,26 @@ class _OnTrunk(tf.keras.layers.Layer):
         return joined if self._head is None else self._head(joined, training=training)
 
 
-class _CandidateRating(CandidateRatingBlock):
-    """The rating block with content among its covariates, as the retrieval block has it."""
-
-    def call(self, inputs, training: bool = False) -> tf.Tensor:
-        """See `CandidateRatingBlock`."""
-        covariates = tf.concat([inputs[NUMERIC], inputs[CONTENT]], axis=1)
-        return super().call({**inputs, NUMERIC: covariates}, training)
-
-
-def _give_trunks(model: TwoTowerModel, options: ModelOptions, shared: bool) -> None:
-    """Puts a trunk below both blocks of each tower of a model that has no variables yet."""
+def _give_trunks(
+    retrieval: RetrievalModel, rating: RatingModel, options: ModelOptions, shared: bool
+) -> None:
+    """Puts a trunk below both blocks of each tower, of models that have no variables yet."""
 
     def trunk() -> tf.keras.Sequential:
         return hidden_layers(options.hidden_widths, options.dropout)
 
-    query, candidate = model.query_tower, model.candidate_tower
     of_users, of_businesses = trunk(), trunk()
-    width = model._user_numeric.shape[1]
-    query.retrieval._hidden = _OnTrunk(of_users, width)
-    query.rating._hidden = _OnTrunk(of_users if shared else trunk(), width, trunk())
-    width = model._business_numeric.shape[1] + model._content.shape[1]
-    candidate.retrieval._direction = _OnTrunk(of_businesses, width, _Linear(options.embedding_dim))
-    candidate.rating = _CandidateRating(
-        options, model.businesses.vocabulary_sizes, model.sums.bias.business_shrinkage
-    )
-    candidate.rating._hidden = _OnTrunk(of_businesses if shared else trunk(), width, trunk())
+    width = rating._user_numeric.shape[1]
+    retrieval.query._hidden = _OnTrunk(of_users, width)
+    rating.query._hidden = _OnTrunk(of_users if shared else trunk(), width, trunk())
+    businesses = retrieval.businesses
+    # Content is among the covariates here, as the retrieval block has it.
+    covariates = np.concatenate([businesses.numeric, businesses.content], axis=1)
+    rating._business_numeric = tf.constant(covariates)
+    width = covariates.shape[1]
+    linear = _Linear(options.embedding_dim)
+    retrieval.candidate._direction = _OnTrunk(of_businesses, width, linear)
+    rating.candidate._hidden = _OnTrunk(of_businesses if shared else trunk(), width, trunk())
 
 
 class _Linear(tf.keras.layers.Dense):

@@ -57,6 +57,11 @@ class RatingSums:
         count, ages_years = self.users[:, [0, NUM_SUMS - 1]].sum(axis=0, dtype=np.float64)
         return float(ages_years / max(count, 1.0))
 
+    def without_taste(self) -> "RatingSums":
+        """Returns the same sums without what is along coordinates."""
+        taste = Taste.none(len(self.users), len(self.businesses))
+        return RatingSums(self.users[:, :NUM_SUMS], self.businesses[:, :NUM_SUMS], self.bias, taste)
+
 
 def aggregate_features(sums: tf.Tensor, shrinkage: tf.Tensor | float) -> tf.Tensor:
     """Turns sums over an entity's ratings into tower inputs.
@@ -229,6 +234,12 @@ class CrossFitted:
     user_sums: np.ndarray
     business_sums: np.ndarray
     business_priors: np.ndarray
+
+    def without_taste(self) -> "CrossFitted":
+        """Returns the same without what is along coordinates."""
+        return CrossFitted(
+            self.user_sums[:, :NUM_SUMS], self.business_sums[:, :NUM_SUMS], self.business_priors
+        )
 
 
 def cross_fit(

@@ -40,20 +40,21 @@ class CandidateEncoder(tf.Module):
         self.tower = model.candidate_tower
         self.transform = transform
         self._raw_spec = dict(raw_spec)
-        self._vocabulary_sizes = dict(model.businesses.vocabulary_sizes)
-        sums, taste, priors = model.sums, model.sums.taste, model.sums.bias.priors
+        retrieval, sums = model.retrieval, model.rating.sums
+        taste, priors = sums.taste, sums.bias.priors
+        self._vocabulary_sizes = dict(retrieval.businesses.vocabulary_sizes)
         # The last row, of zeros, is that of a business which nobody has rated.
         self._sums = _table(np.pad(sums.businesses, [(0, 1), (0, 0)]), "sums")
         visits = taste.businesses[:, : taste.taste_dim]
         self._visits = _table(np.pad(visits, [(0, 1), (0, 0)]), "visits")
         self._tags = _table(taste.tags, "tags")
-        self._content = _table(model.businesses.content_tokens, "content_tokens")
+        self._content = _table(retrieval.businesses.content_tokens, "content_tokens")
         self._block_dim = model.options.retrieval_block_dim
-        self._candidate_prior, prior = None, model.candidate_prior
+        self._candidate_prior, prior = None, retrieval.candidate_prior
         if prior is not None:
             self._candidate_prior = _table(prior.weights, "candidate_prior")
             self._candidate_intercept = _table(prior.intercept, "candidate_intercept")
-            self._counts = _table(np.pad(model.counts.numpy(), [(0, 1)]), "counts")
+            self._counts = _table(np.pad(retrieval.counts.numpy(), [(0, 1)]), "counts")
             self._prior_visits = prior.visits
         self._prior_weights = _table(priors.business_weights[:, None], "prior_weights")
         self._prior_intercept = priors.business_intercept

@@ -11,8 +11,8 @@ from models.factors import FactorRecipe
 from models.looks import EvalSplit
 from models.low_pass import LowPass, LowPassRecipe
 from models.rating_training import RatingLoop
+from models.retrieval_model import RetrievalModel
 from models.spectral import Spectrum
-from models.two_tower import TwoTowerModel
 
 _LOG = logging.getLogger("t2rec")
 
@@ -30,24 +30,21 @@ _DISCOUNTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
 _MAX_CELLS = 100_000_000
 
 
-def choose_factors(
-    loop: RatingLoop, look: EvalSplit, model: TwoTowerModel
-) -> tuple[FactorRecipe, float]:
+def choose_factors(loop: RatingLoop, look: EvalSplit) -> tuple[FactorRecipe, float]:
     """Chooses how many factors there should be and what they count, on ratings that no tower saw.
 
     Args:
-      loop: What has trained the towers.
+      loop: What has trained the model, which has no factors yet.
       look: The eval split.
-      model: The towers, without factors.
 
     Returns:
       The recipe, of dimension 0 unless they help by more than a standard error, and the RMSE with
       it, in stars.
     """
-    stars, ratings = look.predict(model), look.ratings
+    stars, ratings = look.predict(loop.model), look.ratings
     without = look.squared_errors(stars)
     best, errors = FactorRecipe(), without
-    most = model.options.factor_dim
+    most = loop.model.options.factor_dim
     # On sparse data the priors of many factors may shrink to nothing where a few would have stayed.
     dims = [most // divisor for divisor in _FACTOR_DIVISORS if most >= divisor]
     for dim, factors in zip(dims, loop.fit_factors(dims), strict=True):
@@ -70,7 +67,7 @@ def choose_factors(
 def choose_candidate_prior(
     prior: CandidatePrior,
     look: EvalSplit,
-    model: TwoTowerModel,
+    model: RetrievalModel,
     max_cost: float,
 ) -> tuple[PriorRecipe, float, float]:
     """Chooses what covariates count where businesses have few visits, or none.
@@ -82,7 +79,7 @@ def choose_candidate_prior(
     Args:
       prior: All that covariates promise.
       look: The eval split.
-      model: The towers; left with what was chosen.
+      model: The trained model; left with what was chosen.
       max_cost: Share of the NDCG that popularity of newcomers may cost.
 
     Returns:
@@ -120,7 +117,7 @@ def choose_candidate_prior(
 def choose_low_pass(
     spectra: Mapping[float, Spectrum],
     look: EvalSplit,
-    model: TwoTowerModel,
+    model: RetrievalModel,
     dims: Sequence[int],
     may_be_none: bool = True,
 ) -> tuple[LowPassRecipe, float, float]:
@@ -132,7 +129,7 @@ def choose_low_pass(
     Args:
       spectra: By user exponent, those of the visits that the towers learnt from: `LowPass.of`.
       look: The eval split.
-      model: The towers, without a block.
+      model: The trained model, without a block.
       dims: Dimensions to try.
       may_be_none: Whether there may be no block.
 

@@ -36,10 +36,11 @@ def build_tables(
       seen: By user, the rows of the businesses that they rated in training.
       places: What requests filter by.
     """
-    options = model.options
+    objective = model.options.objective
+    retrieval, rating = model.retrieval, model.rating
     candidates = model.embed_candidates()
     queries = model.embed_queries(candidates, np.arange(len(user_ids)))
-    by_retrieval = bool(options.objective.retrieval)
+    by_retrieval = bool(objective.retrieval)
     return RecommenderTables(
         user_ids=user_ids,
         business_ids=business_ids,
@@ -47,19 +48,19 @@ def build_tables(
         candidate_embeddings=np.concatenate([candidates, model.embed_new_candidate()]),
         retrieval_weight=float(by_retrieval),
         rating_weight=float(not by_retrieval),
-        rating_dim=model.rating_block_dim,
+        rating_dim=rating.block_dim,
         seen=seen,
-        mean_stars=model.sums.bias.mean_stars,
-        mean_age_years=model.sums.mean_age_years,
-        business_bias=model.sums.bias.business_bias.astype(np.float32),
-        taste=model.sums.taste.businesses,
-        history_weights=model.history_weights.numpy(),
-        factor_ridge=model.factors.ridge,
-        factor_weight=model.factors.weight,
+        mean_stars=rating.sums.bias.mean_stars,
+        mean_age_years=rating.sums.mean_age_years,
+        business_bias=rating.sums.bias.business_bias.astype(np.float32),
+        taste=rating.sums.taste.businesses,
+        history_weights=retrieval.history_weights.numpy(),
+        factor_ridge=rating.factors.ridge,
+        factor_weight=rating.factors.weight,
         places=places,
-        low_pass_dim=model.low_pass.dim,
-        low_pass_weight=model.low_pass.weight,
-        low_pass_history_weights=model.low_pass.history_weights,
+        low_pass_dim=retrieval.low_pass.dim,
+        low_pass_weight=retrieval.low_pass.weight,
+        low_pass_history_weights=retrieval.low_pass.history_weights,
     )
 
 
@@ -101,7 +102,7 @@ def save_exact(
     encoder = QueryEncoder(
         model.query_tower,
         user_transform.transform_features_layer(),
-        model.sums.users.shape[1],
+        model.rating.sums.users.shape[1],
         int(model.options.embedding_dim),
     )
     candidate_encoder = CandidateEncoder(
@@ -110,7 +111,8 @@ def save_exact(
         business_transform.raw_feature_spec(),
     )
     sizes = len(tables.user_ids), len(tables.business_ids)
-    kept = refresh.of_training(candidate_encoder, model.user_vectors.numpy(), fitted, sizes)
+    user_vectors = model.retrieval.user_vectors.numpy()
+    kept = refresh.of_training(candidate_encoder, user_vectors, fitted, sizes)
     save_refreshable(refresh.Export(tables, encoder, kept), path)
 
 

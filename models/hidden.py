@@ -1,4 +1,7 @@
-"""Hidden layers of the towers: few operations a step, of which small batches pay for each."""
+"""Hidden layers of the towers, and what training hides: few operations a step.
+
+Small batches pay for each of them.
+"""
 
 import math
 from collections.abc import Sequence
@@ -79,3 +82,18 @@ class Dropout(tf.keras.layers.Layer):
         threshold = (seeds[0, 1] % _PARTS + (self._threshold - _DRAWS // 2 * _PARTS)) // _PARTS
         keep = tf.cast(draws >= tf.cast(threshold, tf.int8), tf.float32)
         return inputs * (keep * (1.0 / (1.0 - self._threshold / (_DRAWS * _PARTS))))
+
+
+def draw_rows(keep: Dropout, rows: tf.Tensor) -> tf.Tensor:
+    """Draws which of some rows training shows, `[batch, 1]` bool."""
+    return keep(tf.ones([tf.shape(rows)[0], 1]), training=True) > 0
+
+
+def drop_rows(columns: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
+    """Replaces the rows that are not kept by those of an entity of which nothing is known.
+
+    Args:
+      columns: `[batch, width]` float32 tensor.
+      keep: `[batch, 1]` bool tensor.
+    """
+    return tf.where(keep, columns, 0.0)

@@ -96,7 +96,7 @@ def search(
       InputError: If a split is empty, a value is not finite, or all trials diverge.
     """
     prepared = prepare(users, businesses, train_set, eval_set, model_options, options)
-    fit = Fit(prepared.star, train_set, prepared.options)
+    fit = Fit(prepared.shared, train_set, prepared.options)
     best, told = keras_tuner.HyperParameters(), []
     for task in model_options.tasks:
         space = _declare(task, fit, model_options)
@@ -116,7 +116,7 @@ def search(
             )
             tuner = _Tuner(task, fit, prepared.look, oracle=oracle, directory=folder)
             tuner.search(verbose=0)
-        fit.forget_rating_rows()
+        fit.ratings.forget_rows()
         # Those that diverged are at the end.
         trials = [one for one in oracle.get_best_trials(num_trials) if one.score is not None]
         if not trials:
@@ -145,7 +145,7 @@ def _declare(task: str, fit: Fit, options: ModelOptions) -> keras_tuner.HyperPar
     """
     space = keras_tuner.HyperParameters()
     defaults = {**dict(fit.options), **SPACES[task].recipes[0]}
-    told = {**dict(fit.star.options), **dict(fit.options)}
+    told = {**dict(fit.shared.options), **dict(fit.options)}
     told.update({name: getattr(options, name) for name in _SIZES})
     for name, where in _WHERE[task].items():
         if told[name] != AUTO or (name == "user_embedding" and not fit.user_vectors_fit()):

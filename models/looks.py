@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from models import features, metrics
+from models.rating_model import RatingModel
+from models.retrieval_model import RetrievalModel
 from models.tables import Interactions, new_visits
-from models.two_tower import TwoTowerModel
 
 # Places of the lists that are judged. The eval split holds few visits a user: more of them count in
 # fifty places than in twenty, which tells models apart that twenty leave to chance.
@@ -81,25 +82,24 @@ class EvalSplit:
         thinned._relevant, thinned.seen = self._relevant.take(some), self.seen.take(some)
         return thinned
 
-    def predict(self, model: TwoTowerModel) -> np.ndarray:
+    def predict(self, model: RatingModel) -> np.ndarray:
         """Returns the `[num_ratings]` predicted stars, not clipped."""
         candidates = model.embed_candidates()
         users, places = np.unique(self.ratings.user_rows, return_inverse=True)
-        block = model.rating_block_dim
-        queries = model.embed_queries(candidates, users)[places, -block:]
-        return (queries * candidates[self.ratings.business_rows, -block:]).sum(axis=1)
+        queries = model.embed_queries(users)[places]
+        return (queries * candidates[self.ratings.business_rows]).sum(axis=1)
 
     def squared_errors(self, stars: np.ndarray) -> np.ndarray:
         """Returns the `[num_ratings]` squared errors of as many predicted stars, clipped."""
         stars = np.clip(stars, features.MIN_STARS, features.MAX_STARS)
         return np.square(stars - self.ratings.stars)
 
-    def rate(self, model: TwoTowerModel) -> tuple[float, dict[str, float]]:
+    def rate(self, model: RatingModel) -> tuple[float, dict[str, float]]:
         """Returns minus the RMSE, and the metrics."""
         rmse = float(np.sqrt(self.squared_errors(self.predict(model)).mean()))
         return -rmse, {"rmse": rmse}
 
-    def rank(self, model: TwoTowerModel) -> tuple[float, dict[str, float]]:
+    def rank(self, model: RetrievalModel) -> tuple[float, dict[str, float]]:
         """Returns the NDCG of lists of `DEPTH`, and the metrics."""
         hits = self._hits(*self.embed(model))
         count = self._relevant.lengths()
@@ -107,12 +107,10 @@ class EvalSplit:
         recall = float(metrics.recall_at(hits, count, 20).mean())
         return ndcg[f"ndcg@{DEPTH}"], {"recall@20": recall, **ndcg}
 
-    def embed(self, model: TwoTowerModel) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the retrieval blocks of the users whose lists are ranked and of the catalogue."""
+    def embed(self, model: RetrievalModel) -> tuple[np.ndarray, np.ndarray]:
+        """Embeds the users whose lists are ranked, and the catalogue."""
         candidates = model.embed_candidates()
-        block = model.retrieval_block_dim
-        queries = model.embed_queries(candidates, self._users)
-        return queries[:, :block], candidates[:, :block]
+        return model.embed_queries(candidates, self._users), candidates
 
     def ndcgs(self, queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
         """Returns the `[num_users]` NDCG of lists of `DEPTH`, ranked by inner products."""

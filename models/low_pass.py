@@ -97,7 +97,7 @@ class LowPass:
         Returns:
           `[num_users, low_pass_dim]` float32 array; zeros for an empty history.
         """
-        if not self.dim:  # As long as towers are trained: at every look.
+        if not self.dim:  # Every look at a model in training comes by here, without a block.
             return np.zeros([histories.num_rows, 0], np.float32)
         weights = self.history_weights[histories.values]
         shape = (histories.num_rows, len(self.businesses))

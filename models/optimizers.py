@@ -16,6 +16,8 @@ import tensorflow as tf
 
 # From the number of past steps, an int64 scalar, to a rate.
 Schedule = Callable[[tf.Tensor], tf.Tensor]
+# Decays of the two moments: the paper's.
+_BETAS = (0.9, 0.999)
 _MOMENTS = ("first_moment", "second_moment")
 
 
@@ -26,8 +28,6 @@ class DenseAdam(tf.Module):
         self,
         variables: Sequence[tf.Variable],
         learning_rate: Schedule,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
         epsilon: float = 1e-8,
     ):
         """Creates the moments: see `RowAdam`.
@@ -35,14 +35,11 @@ class DenseAdam(tf.Module):
         Args:
           variables: Float32 variables of any shape.
           learning_rate: Schedule: from the number of past steps to a rate.
-          beta_1: Decay of the first moment.
-          beta_2: Decay of the second moment.
           epsilon: Keeps the division finite.
         """
         super().__init__(name="dense_adam")
         self._variables = list(variables)
         self._learning_rate = learning_rate
-        self._betas = (beta_1, beta_2)
         self._epsilon = epsilon
         self._moments = [
             [tf.Variable(tf.zeros_like(variable), trainable=False, name=name) for name in _MOMENTS]
@@ -58,7 +55,7 @@ class DenseAdam(tf.Module):
         """
         rate = tf.cast(self._learning_rate(self.steps), tf.float32)
         updates = tf.cast(_count(self.steps), tf.float32)
-        beta_1, beta_2 = self._betas
+        beta_1, beta_2 = _BETAS
         powers = (beta_1**updates, beta_2**updates)
         for variable, moments, gradient in zip(
             self._variables, self._moments, gradients, strict=True
@@ -89,8 +86,8 @@ class RowAdam(tf.Module):
         self,
         table: tf.Variable,
         learning_rate: Schedule,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
+        beta_1: float = _BETAS[0],
+        beta_2: float = _BETAS[1],
         epsilon: float = 1e-8,
     ):
         """Creates the moments.

@@ -6,7 +6,7 @@ import logging
 from models import replicas, tables
 from models.bias import choose_shrinkages
 from models.content import content_coordinates
-from models.fit import Records, Star
+from models.fit import Records, Shared
 from models.looks import EvalSplit
 from models.options import ModelOptions, TrainingOptions
 from models.recipes import leave_out_flat
@@ -25,13 +25,13 @@ class Prepared:
     """What trials go on from.
 
     Attributes:
-      star: What all runs have in common, businesses with their content coordinates.
+      shared: What all runs have in common, businesses with their content coordinates.
       options: Those of the model, sizes settled.
       look: The eval split.
       sizes: Sizes of the rating towers and their reasons; None if the options told them.
     """
 
-    star: Star
+    shared: Shared
     options: ModelOptions
     look: EvalSplit
     sizes: Sizes | None
@@ -83,7 +83,7 @@ def prepare(
     )
     shrinkages, model_options, penalty = replicas.agreed((shrinkages, model_options, penalty))
     return Prepared(
-        Star(users, businesses, shrinkages, penalty, options, records or Records(), warm),
+        Shared(users, businesses, shrinkages, penalty, options, records or Records(), warm),
         model_options,
         EvalSplit(users.num_rows, train_set, eval_set, options.eval_users, options.seed),
         sizes,

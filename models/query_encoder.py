@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from models import features
 from models.preprocessing import NUMERIC
-from models.two_tower import query_inputs
+from models.towers import SUMS, history_inputs
 
 # Raw user covariates of `recommend_features`; -1 stands for "not known".
 USER_COVARIATES = (
@@ -61,15 +61,15 @@ class QueryEncoder(tf.Module):
         raw[features.USER_FRIENDS] = _sparse(tf.fill([batch], ""), missing="")
         raw[features.USER_ELITE_YEARS] = _sparse(tf.fill([batch], tf.constant(-1, tf.int64)))
         numeric = self.transform(raw)[NUMERIC]
-        return self.tower(
-            query_inputs(
-                numeric,
-                sums,
+        return self.tower({
+            NUMERIC: numeric,
+            SUMS: sums,
+            **history_inputs(
                 tf.ensure_shape(user_vectors, [None, self._embedding_dim]),
                 histories.with_values(tf.gather(directions, histories.values)),
                 histories.with_values(tf.gather(history_weights, histories.values)),
-            )
-        )
+            ),
+        })
 
 
 def _sparse(values: tf.Tensor, missing=-1) -> tf.SparseTensor:

@@ -1,105 +1,21 @@
 """Trains the rating blocks: stars from covariates and cross-fitted rating sums."""
 
-import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from models import features, replicas
-from models.aggregates import NUM_SUMS, CrossFitted, RatingSums, cross_fit, sum_ratings
-from models.bias import fit_bias
 from models.factors import Factors, fit_factors
 from models.optimizers import DenseAdam, WeightAverage
 from models.options import TrainingOptions
-from models.ridge import Covariates, Priors, fit_priors
-from models.tables import EntityTable, Interactions
-from models.taste import Taste, taste_coordinates
+from models.rating_data import RatingData
+from models.rating_model import RatingModel
+from models.tables import Interactions
 from models.training_loop import TrainingLoop, shuffled
-from models.two_tower import TwoTowerModel
 
 _BLOCK_ROWS = 8_192
-
-
-@dataclasses.dataclass(frozen=True)
-class RatingData:
-    """Ratings to learn from, with the sums that each row is shown.
-
-    Attributes:
-      interactions: The ratings.
-      known: What each row is shown of its user and business, from the other folds.
-      sums: Sums over all of the ratings, as at serving time.
-    """
-
-    interactions: Interactions
-    known: CrossFitted
-    sums: RatingSums
-
-    @classmethod
-    def prepare(
-        cls,
-        interactions: Interactions,
-        users: EntityTable,
-        businesses: EntityTable,
-        shrinkages: tuple[float, float],
-        penalty: float,
-        taste_dim: int,
-        options: TrainingOptions,
-        align: Callable[[Taste], Taste] | None = None,
-    ) -> "RatingData":
-        """Computes coordinates, biases and sums of some ratings.
-
-        Args:
-          interactions: The ratings.
-          users: All users.
-          businesses: All businesses.
-          shrinkages: Pseudo-counts of users and businesses.
-          penalty: Of covariates in the priors of biases.
-          taste_dim: Coordinates of visits.
-          options: Folds and seed.
-          align: Turns the coordinates onto those of an earlier model (`models.warm_start`).
-        """
-        sizes, seed = (users.num_rows, businesses.num_rows), options.seed
-        taste = taste_coordinates(interactions, users.num_rows, businesses, taste_dim, seed)
-        if align is not None:
-            taste = align(taste)
-
-        covariates = Covariates.of(users, businesses)
-
-        def priors_of(ratings: Interactions) -> Priors:
-            return fit_priors(ratings, covariates, shrinkages, penalty, seed)
-
-        known = cross_fit(
-            interactions,
-            *sizes,
-            shrinkages,
-            int(options.num_folds),
-            seed,
-            taste,
-            priors_of,
-            options.max_memory_gb * 1e9,
-        )
-        bias = fit_bias(interactions, *sizes, *shrinkages, priors=priors_of(interactions))
-        return cls(interactions, known, sum_ratings(interactions, bias, taste=taste))
-
-    def without_taste(self) -> "RatingData":
-        """Returns the same ratings and sums, without what is along coordinates."""
-        bias = self.sums.bias
-        return RatingData(
-            self.interactions,
-            dataclasses.replace(
-                self.known,
-                user_sums=self.known.user_sums[:, :NUM_SUMS],
-                business_sums=self.known.business_sums[:, :NUM_SUMS],
-            ),
-            RatingSums(
-                self.sums.users[:, :NUM_SUMS],
-                self.sums.businesses[:, :NUM_SUMS],
-                bias,
-                Taste.none(len(bias.user_bias), len(bias.business_bias)),
-            ),
-        )
 
 
 def num_steps(ratings: Interactions, epochs: int, options: TrainingOptions) -> int:
@@ -134,8 +50,9 @@ class RatingLoop(TrainingLoop):
     """Mean squared error; Adam on a cosine, averaged weights."""
 
     task = "rating"
+    model: RatingModel
 
-    def __init__(self, model: TwoTowerModel, data: RatingData, options: TrainingOptions):
+    def __init__(self, model: RatingModel, data: RatingData, options: TrainingOptions):
         """Prepares a run over the ratings."""
         super().__init__(model, num_steps(data.interactions, int(options.rating_epochs), options))
         self._data = data
@@ -147,7 +64,7 @@ class RatingLoop(TrainingLoop):
         return (features.MAX_STARS - features.MIN_STARS) ** 2
 
     def batches(self) -> Iterator[dict]:
-        """Yields rating batches: see `TwoTowerModel.rating_loss`."""
+        """Yields rating batches: see `RatingModel.compute_loss`."""
         ratings = self._data.interactions
         rng = np.random.default_rng(self._options.seed)
         for rows in shuffled(len(ratings), int(self._options.rating_batch_size), rng):
@@ -166,7 +83,7 @@ class RatingLoop(TrainingLoop):
 
     def create(self, batch: dict) -> None:
         """Creates the variables: see `TrainingLoop`."""
-        self.model.rating_loss(batch)
+        self.model.compute_loss(batch)
 
     def prepare(self, schedule_steps: int) -> None:
         """Creates Adam and the averages."""
@@ -186,7 +103,7 @@ class RatingLoop(TrainingLoop):
         variables = self.variables()
         batch = dict(zip(batch, replicas.share(*batch.values()), strict=True))
         with tf.GradientTape() as tape:
-            mean = self.model.rating_loss(batch, training=True)
+            mean = self.model.compute_loss(batch, training=True)
             loss = replicas.weigh(mean, tf.cast(tf.size(batch["stars"]), tf.float32))
         *gradients, loss = replicas.sums([*tape.gradient(loss, variables), loss])
         self._optimizer.apply(gradients)
@@ -195,7 +112,7 @@ class RatingLoop(TrainingLoop):
 
     def variables(self) -> list[tf.Variable]:
         """Lists all that the task trains."""
-        return self.model.rating_variables
+        return self.model.trainable_variables
 
     def optimizers(self) -> list[tf.Module]:
         """Lists what has a state of its own: see `TrainingLoop`."""

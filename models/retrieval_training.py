@@ -9,9 +9,9 @@ import tensorflow as tf
 from models import replicas
 from models.optimizers import DenseAdam, RowAdam
 from models.options import TrainingOptions
+from models.retrieval_model import RetrievalModel
 from models.tables import Bag
 from models.training_loop import TrainingLoop, shuffled
-from models.two_tower import TwoTowerModel
 
 # A user comes once an epoch: few, large and quickly forgotten steps.
 _USER_RATE, _USER_BETAS = 3e-2, (0.5, 0.9)
@@ -26,8 +26,9 @@ class RetrievalLoop(TrainingLoop):
     """The user-grouped softmax over the catalogue, or over a sample of a large one."""
 
     task = "retrieval"
+    model: RetrievalModel
 
-    def __init__(self, model: TwoTowerModel, histories: Bag, options: TrainingOptions):
+    def __init__(self, model: RetrievalModel, histories: Bag, options: TrainingOptions):
         """Prepares a run over the users who have a history.
 
         Args:
@@ -59,7 +60,7 @@ class RetrievalLoop(TrainingLoop):
         return math.log(len(self._counts)) + widest + _MAX_POPULARITY
 
     def batches(self) -> Iterator[dict]:
-        """Yields retrieval batches: see `TwoTowerModel.retrieval_loss`."""
+        """Yields retrieval batches: see `RetrievalModel.compute_loss`."""
         rng = np.random.default_rng(self._options.seed)
         everything = np.arange(len(self._counts), dtype=np.int32)
         offsets = np.where(self._counts > 0, np.float32(0), _LEFT_OUT)
@@ -83,7 +84,7 @@ class RetrievalLoop(TrainingLoop):
 
     def create(self, batch: dict) -> None:
         """Creates the variables: see `TrainingLoop`."""
-        self.model.retrieval_loss(batch)
+        self.model.compute_loss(batch)
 
     def prepare(self, schedule_steps: int) -> None:
         """Creates an optimizer each for the shared variables, the candidates and the users."""
@@ -95,12 +96,10 @@ class RetrievalLoop(TrainingLoop):
 
         # A sample touches a few rows of the catalogue, the whole softmax all.
         if self._sampler:
-            self._optimizer = DenseAdam(model.retrieval_variables, line(rate))
+            self._optimizer = DenseAdam(model.shared_variables, line(rate))
             self._candidates = RowAdam(model.candidate_ids, line(rate))
         else:
-            self._optimizer = DenseAdam(
-                [*model.retrieval_variables, model.candidate_ids], line(rate)
-            )
+            self._optimizer = DenseAdam([*model.shared_variables, model.candidate_ids], line(rate))
         if model.options.user_embedding:
             self._queries = RowAdam(model.user_vectors, line(_USER_RATE), *_USER_BETAS)
 
@@ -123,10 +122,10 @@ class RetrievalLoop(TrainingLoop):
         with tf.GradientTape() as tape:
             tape.watch(sources)
             of_share = {**batch, **_share(batch)}
-            mean = model.retrieval_loss(of_share, training=True)
+            mean = model.compute_loss(of_share, training=True)
             num_positives = tf.cast(tf.size(of_share["positives"].values), tf.float32)
             loss = replicas.weigh(mean, num_positives)
-        variables = model.retrieval_variables
+        variables = model.shared_variables
         gradients = tape.gradient(loss, [*variables, *sources])
         *gradients, loss = replicas.sums([*gradients, loss])
         shared, (of_ids, *of_users) = gradients[: len(variables)], gradients[len(variables) :]
@@ -143,7 +142,7 @@ class RetrievalLoop(TrainingLoop):
         """Lists all that the task trains."""
         model = self.model
         users = [model.user_vectors] if model.options.user_embedding else []
-        return [*model.retrieval_variables, model.candidate_ids, *users]
+        return [*model.shared_variables, model.candidate_ids, *users]
 
     def optimizers(self) -> list[tf.Module]:
         """Lists what has a state of its own: see `TrainingLoop`."""

@@ -50,6 +50,27 @@ def history_vector(directions: tf.RaggedTensor, weights: tf.RaggedTensor) -> tf.
     return sums * tf.math.rsqrt(tf.maximum(lengths, 1.0))[:, None]
 
 
+def history_inputs(
+    user_vectors: tf.Tensor, directions: tf.RaggedTensor, weights: tf.RaggedTensor
+) -> dict[str, tf.Tensor]:
+    """Assembles what a query's retrieval block reads beside covariates.
+
+    Training, the export and requests all come through here.
+
+    Args:
+      user_vectors: `[batch, embedding_dim]` float32 tensor; zeros for a new user.
+      directions: `[batch, None, >= embedding_dim]` float32 ragged tensor, as in `history_vector`;
+        what is behind the direction is left out.
+      weights: `[batch, None]` float32 ragged tensor: what each business weighs.
+    """
+    return {
+        USER_VECTOR: user_vectors,
+        # Cut after the sum: of each business the gradient's padding would cost more than the sum.
+        HISTORY_VECTOR: history_vector(directions, weights)[:, : user_vectors.shape[1]],
+        HISTORY_COUNT: tf.cast(weights.row_lengths(), tf.float32),
+    }
+
+
 class QueryRetrievalBlock(tf.keras.layers.Layer):
     """Where a user would go: `[direction / temperature, weight of popularity]`."""
 

@@ -3,13 +3,16 @@
 import dataclasses
 import logging
 
+import numpy as np
+import tensorflow_recommenders as tfrs
+
 from models import checkpoints, replicas
 from models.checkpoints import Checkpoints
 from models.fit import Fit, Records
 from models.options import ModelOptions, TrainingOptions
 from models.preparation import prepare
 from models.rating_training import RatingLoop
-from models.recipes import RETRIEVAL
+from models.recipes import RATING, RETRIEVAL
 from models.sizing import Sizes
 from models.tables import EntityTable, Interactions
 from models.trials import Choice, Trials, settle
@@ -81,74 +84,106 @@ def train(
     prepared = prepare(
         users, businesses, train_set, eval_set, model_options, options, records, base
     )
-    star, look, model_options = prepared.star, prepared.look, prepared.options
-    fit, fitted = Fit(star, train_set, model_options), train_set
-    keep_weights = not refit or star.options.warm_start
-    trials = {task: Trials(task, fit, look, keep_weights) for task in model_options.tasks}
+    shared, model_options = prepared.shared, prepared.options
+    fit = Fit(shared, train_set, model_options)
+    keep_weights = not refit or shared.options.warm_start
+    trials = {task: Trials(task, fit, prepared.look, keep_weights) for task in model_options.tasks}
     choices = _choose(trials, fit, refit)
-    settled, settled_training = settle(choices, model_options, star.options)
-    learnt = None
-    if star.options.warm_start:
-        learnt = Learnt(
-            user_ids=users.ids,
-            business_ids=businesses.ids,
-            vocabularies=businesses.vocabularies,
-            user_rows=train_set.user_rows,
-            business_rows=train_set.business_rows,
-            content=star.businesses.content,
-            taste=fit.taste(settled),
-            options={
-                **settled_training.model_dump(mode="json"),
-                **settled.model_dump(mode="json"),
-            },
-            weights={task: of_task.best_weights() for task, of_task in trials.items()},
-        )
+    settled = settle(choices, model_options, shared.options)
+    weights = {task: of_task.best_weights() for task, of_task in trials.items() if keep_weights}
+    learnt = _record(fit, *settled, weights) if shared.options.warm_start else None
     if refit:
         del fit, trials  # Gigabytes, on large data.
         _LOG.info("training again on train + eval with what was chosen")
-        fitted = train_set + eval_set
-        fit = Fit(star, fitted, model_options)
-    model = fit.build(settled, settled_training)
+        fit = Fit(shared, train_set + eval_set, model_options)
+    trained = {}
     for task, choice in choices.items():
-        loop = fit.loop(task, model, settled, settled_training)
-        if refit:
-            checkpoint = records.kept.run(f"{task}-final-steps")
-            curves = records.curves(f"{task}/final")
-            loop.fit(
-                choice.best_step,
-                choice.num_steps,
-                checkpoint=checkpoint,
-                curves=curves,
-                start=fit.start(choice.recipe),
-            )
-        else:
-            loop.load(trials[task].best_weights())
-        if isinstance(loop, RatingLoop) and choice.factors.dim:
-            (factors,) = loop.fit_factors([choice.factors.dim])
-            if factors.factor_dim:
-                model.factors = factors.weighted(choice.factors.weight)
-        del loop  # It holds what rating rows are shown, too.
-        fit.forget_rating_rows()
-        if task == RETRIEVAL and fit.options.candidate_prior:
-            model.candidate_prior = fit.candidate_prior(model).limited(choice.candidate_prior)
-        if choice.low_pass.dim:
-            model.low_pass = fit.low_pass(choice.low_pass)
+        best_weights = None if refit else weights[task]
+        trained[task] = _finish_task(task, fit, choice, *settled, best_weights)
+        fit.ratings.forget_rows()
+    # The whole model can be exported, whichever task is off.
+    for task in {RATING, RETRIEVAL} - set(trained):
+        trained[task] = fit.model(task, *settled)
     return TrainingResult(
-        model,
-        choices,
-        star.shrinkages,
-        star.covariate_penalty,
-        fitted,
-        learnt,
-        prepared.sizes,
+        model=TwoTowerModel(trained[RETRIEVAL], trained[RATING]),
+        choices=choices,
+        shrinkages=shared.shrinkages,
+        covariate_penalty=shared.covariate_penalty,
+        fitted=fit.interactions,
+        learnt=learnt,
+        sizes=prepared.sizes,
     )
 
 
 def _choose(trials: dict[str, Trials], fit: Fit, refit: bool) -> dict[str, Choice]:
-    """Chooses for one task after the other; without a refit, rating rows are needed once more."""
+    """Chooses for one task after the other."""
     choices = {}
     for task, of_task in trials.items():
         choices[task] = of_task.choose()
-        if refit:
-            fit.forget_rating_rows()
+        if refit:  # Without one, factors are fitted to these rows once more.
+            fit.ratings.forget_rows()
     return choices
+
+
+def _record(
+    fit: Fit,
+    model_options: ModelOptions,
+    options: TrainingOptions,
+    weights: dict[str, list[np.ndarray]],
+) -> Learnt:
+    """Says what a later training may start from: what the train split taught."""
+    users, businesses = fit.shared.users, fit.shared.businesses
+    return Learnt(
+        user_ids=users.ids,
+        business_ids=businesses.ids,
+        vocabularies=businesses.vocabularies,
+        user_rows=fit.interactions.user_rows,
+        business_rows=fit.interactions.business_rows,
+        content=businesses.content,
+        taste=fit.ratings.sums(int(model_options.taste_dim)).taste,
+        options={**options.model_dump(mode="json"), **model_options.model_dump(mode="json")},
+        weights=weights,
+    )
+
+
+def _finish_task(
+    task: str,
+    fit: Fit,
+    choice: Choice,
+    model_options: ModelOptions,
+    options: TrainingOptions,
+    weights: list[np.ndarray] | None,
+) -> tfrs.Model:
+    """Makes the model of a task as eval chose it.
+
+    Args:
+      task: `rating` or `retrieval`.
+      fit: What it learns from.
+      choice: What eval chose.
+      model_options: Options with nothing left open.
+      options: Likewise.
+      weights: Those of the best trial; None to train anew.
+    """
+    loop, records = fit.loop(task, model_options, options), fit.shared.records
+    if weights is None:
+        loop.fit(
+            choice.best_step,
+            choice.num_steps,
+            checkpoint=records.kept.run(f"{task}-final-steps"),
+            curves=records.curves(f"{task}/final"),
+            start=fit.start(choice.recipe),
+        )
+    else:
+        loop.load(weights)
+    if isinstance(loop, RatingLoop):
+        if choice.factors.dim:
+            (factors,) = loop.fit_factors([choice.factors.dim])
+            if factors.factor_dim:
+                loop.model.factors = factors.weighted(choice.factors.weight)
+        return loop.model
+    model = loop.model
+    if model_options.candidate_prior:
+        model.candidate_prior = fit.candidate_prior(model).limited(choice.candidate_prior)
+    if choice.low_pass.dim:
+        model.low_pass = fit.low_pass(choice.low_pass)
+    return model

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_recommenders as tfrs
 
 from models import replicas
 from models.checkpoints import Checkpoints, RunCheckpoint
@@ -17,12 +18,11 @@ from models.curves import Curves
 from models.errors import InputError
 from models.hidden import Dropout
 from models.looks import Look
-from models.two_tower import TwoTowerModel
 
 _LOG = logging.getLogger("t2rec")
 
-# From a model to its score on the eval split and the metrics: `EvalSplit.rate` or `.rank`.
-Measure = Callable[[TwoTowerModel], tuple[float, dict[str, float]]]
+# From a task's model to its score on the eval split and the metrics: `EvalSplit.rate` or `.rank`.
+Measure = Callable[[Any], tuple[float, dict[str, float]]]
 
 # Decay of the mean loss, so that one odd batch stops nothing.
 _LOSS_DECAY = 0.9
@@ -59,17 +59,17 @@ class Progress:
 
 
 class TrainingLoop(abc.ABC):
-    """Trains the variables of one task.
+    """Trains the model of one task.
 
     Attributes:
       task: `rating` or `retrieval`.
-      model: The model whose variables are trained.
+      model: The model that is trained.
       num_steps: How many steps the whole run has.
     """
 
     task: str
 
-    def __init__(self, model: TwoTowerModel, num_steps: int):
+    def __init__(self, model: tfrs.Model, num_steps: int):
         """Keeps what is to be trained, and for how long."""
         self.model = model
         self.num_steps = num_steps

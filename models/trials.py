@@ -129,19 +129,19 @@ class Trials:
         Raises:
           InputError: If each of them diverges.
         """
-        star = self._fit.star
+        shared = self._fit.shared
 
         def run(recipe: Recipe, share: float) -> tuple[float, _Outcome]:
             outcome = self._recalled(recipe, share)
             return outcome.score, outcome
 
         def clock() -> float:
-            return replicas.agreed(star.records.kept.clock())
+            return replicas.agreed(shared.records.kept.clock())
 
         begun = clock()
         # Prepares what all share, lest the first trial seem slow.
         num_steps = _make_loop(self._task, self._fit, self._space.recipes[0]).num_steps
-        seconds = float(star.options.tuning_seconds) - (clock() - begun)
+        seconds = float(shared.options.tuning_seconds) - (clock() - begun)
         trials = search(self._space, run, seconds, clock, num_steps)
         best = trials[-1]
         outcome: _Outcome = best.result
@@ -149,19 +149,21 @@ class Trials:
             tried = f" The {len(trials)} recipes tried all diverged." if len(trials) > 1 else ""
             raise InputError(outcome.error + tried)
         _LOG.info("%s: chose %s", self._task, in_words(best.recipe))
+        low_pass, candidate_prior = self._choose_closed_forms(best.recipe)
         return Choice(
-            best.recipe,
-            tuple(_tell(trial) for trial in trials),
-            max(outcome.progress.looks, key=lambda one: one.score).step,
-            outcome.num_steps,
-            outcome.factors,
-            *self._choose_closed_forms(best.recipe),
+            recipe=best.recipe,
+            trials=tuple(_tell(trial) for trial in trials),
+            best_step=max(outcome.progress.looks, key=lambda one: one.score).step,
+            num_steps=outcome.num_steps,
+            factors=outcome.factors,
+            low_pass=low_pass,
+            candidate_prior=candidate_prior,
         )
 
     def best_weights(self) -> list[np.ndarray]:
         """Returns the weights of the best trial at its best look."""
         if self._best_weights is None:
-            found = replicas.agreed(self._fit.star.records.kept.read(f"{self._task}-best"))
+            found = replicas.agreed(self._fit.shared.records.kept.read(f"{self._task}-best"))
             assert found is not None  # Written before the trial that they are of was.
             self._best_weights = list(found[1].values())
         return self._best_weights
@@ -173,14 +175,14 @@ class Trials:
         if not fit.user_vectors_fit():
             recipes = [recipe for recipe in space.recipes if not recipe.get("user_embedding")]
             space = dataclasses.replace(space, recipes=recipes)
-        space = space.narrowed(fit.options, fit.star.options)
+        space = space.narrowed(fit.options, fit.shared.options)
         if task == RATING:
-            epochs = distinct_epochs(fit.interactions, space.grids[_EPOCHS], fit.star.options)
+            epochs = distinct_epochs(fit.interactions, space.grids[_EPOCHS], fit.shared.options)
             space = dataclasses.replace(space, grids={**space.grids, _EPOCHS: epochs})
             if fit.interactions.rated_alike:
                 _LOG.info("all training stars are the same: there is one recipe to predict them")
                 space = Space(space.recipes[-1:])
-        if fit.star.warm:
+        if fit.shared.warm:
             # What was learnt before may mislead: eval decides on that, too.
             both = [{**recipe, WARM: warm} for recipe in space.recipes for warm in (True, False)]
             space = dataclasses.replace(space, recipes=both)
@@ -188,7 +190,7 @@ class Trials:
 
     def _recalled(self, recipe: Recipe, share: float) -> _Outcome:
         """Runs a trial, unless an earlier process has finished it."""
-        records = self._fit.star.records
+        records = self._fit.shared.records
         name = f"{self._task}-{checkpoints.digest(recipe, share)}"
         curves = records.curves(f"{self._task}/{_name(recipe, share)}")
         found = replicas.agreed(records.kept.read(name))
@@ -220,7 +222,7 @@ class Trials:
         if self._is_best(recipe, outcome) and self._keeps_weights:
             self._best_weights = loop.weights_now()
             tensors = {str(place): value for place, value in enumerate(loop.variables())}
-            self._fit.star.records.kept.write(f"{self._task}-best", {}, tensors)
+            self._fit.shared.records.kept.write(f"{self._task}-best", {}, tensors)
         return outcome
 
     def _is_best(self, recipe: Recipe, outcome: _Outcome) -> bool:
@@ -279,10 +281,8 @@ def score(task: str, fit: Fit, look: EvalSplit, recipe: Recipe) -> float:
 
 
 def _make_loop(task: str, fit: Fit, recipe: Recipe) -> TrainingLoop:
-    """Builds the model of a recipe, and the loop of one of its tasks around it."""
-    settled, training = apply_recipe(recipe, *settle({}, fit.options, fit.star.options))
-    model = fit.build(settled, training, task)
-    return fit.loop(task, model, settled, training)
+    """Builds the model of a recipe, and the task's loop around it."""
+    return fit.loop(task, *apply_recipe(recipe, *settle({}, fit.options, fit.shared.options)))
 
 
 def _train(
@@ -299,7 +299,7 @@ def _train(
     progress = loop.fit(
         steps,
         steps,
-        fit.star.options.num_evaluations if share == 1.0 else 1,
+        fit.shared.options.num_evaluations if share == 1.0 else 1,
         look.rate if loop.task == RATING else look.rank,
         checkpoint,
         curves,
@@ -308,7 +308,7 @@ def _train(
     best = max(one.score for one in progress.looks)
     factors = FactorRecipe()
     if isinstance(loop, RatingLoop):
-        factors, rmse = choose_factors(loop, look, loop.model)
+        factors, rmse = choose_factors(loop, look)
         best = max(best, -rmse)
     return replicas.agreed(_Outcome(best, steps, progress, factors))
 

@@ -20,13 +20,14 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 import tensorflow as tf
+import tensorflow_recommenders as tfrs
 
 from models.checkpoints import Checkpoints
 from models.options import AUTO, ModelOptions, TrainingOptions
 from models.recipes import apply_recipe
+from models.retrieval_model import RetrievalModel
 from models.tables import EntityTable, IdIndex, Interactions
 from models.taste import Taste
-from models.two_tower import TwoTowerModel
 
 _LOG = logging.getLogger("t2rec")
 
@@ -205,12 +206,12 @@ class WarmStart:
         turned = [part @ turn for part, turn in zip(parts, turns, strict=True)]
         return Taste(taste.users @ turns[0], np.concatenate(turned, axis=1), taste.tags @ turns[1])
 
-    def assign(self, task: str, model: TwoTowerModel, variables: list[tf.Variable]) -> str:
+    def assign(self, task: str, model: tfrs.Model, variables: list[tf.Variable]) -> str:
         """Sets the variables of a task that has just been created.
 
         Args:
           task: `rating` or `retrieval`.
-          model: The model that the variables are of.
+          model: The task's model.
           variables: Those that the task trains.
 
         Returns:
@@ -231,18 +232,18 @@ class WarmStart:
                 continue
             places = rows[variable.ref()]
             present = variable.numpy()
-            if variable is model.candidate_ids:
+            if isinstance(model, RetrievalModel) and variable is model.candidate_ids:
                 present = _align(present, value, self._businesses)
             present[places >= 0] = value[places[places >= 0]]
             variable.assign(present)
         return ""
 
-    def _rows(self, model: TwoTowerModel) -> dict[Any, np.ndarray]:
+    def _rows(self, model: tfrs.Model) -> dict[Any, np.ndarray]:
         """Returns, by variable with a row an entity or token, the earlier rows."""
-        rows = {
-            model.candidate_ids.ref(): self._clean_businesses,
-            model.user_vectors.ref(): self._clean_users[: model.user_vectors.shape[0]],
-        }
+        rows = {}
+        if isinstance(model, RetrievalModel):
+            rows[model.candidate_ids.ref()] = self._clean_businesses
+            rows[model.user_vectors.ref()] = self._clean_users[: model.user_vectors.shape[0]]
         for layer in model.submodules:
             if isinstance(layer, tf.keras.layers.Embedding) and layer.built:
                 new = np.full(layer.input_dim, -1)

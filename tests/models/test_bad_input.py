@@ -143,7 +143,7 @@ class TestOddData:
         (trial,) = result.choices["rating"].trials
         assert trial["recipe"] == {"taste_dim": 0, "rating_learning_rate": 2e-3}
         assert result.choices["rating"].num_steps == options.min_steps
-        assert result.model.factors.factor_dim == 0
+        assert result.model.rating.factors.factor_dim == 0
 
     def test_nobody_of_eval_is_known_from_train(self):
         data = _data()

@@ -158,7 +158,6 @@ class _Towers:
         self._blocks = np.column_stack([learnt, 0.5 * np.log1p(counts)]).astype(np.float32)
         self._blocks[counts == 0, :4] = 0.5
         self.counts = tf.constant(counts, tf.float32)
-        self.retrieval_block_dim = 5
         self._weight = weight
         self.candidate_prior = None
         promised = np.column_stack([truth[self.group], np.full(len(counts), 1.0)])
@@ -267,10 +266,10 @@ class TestTraining:
     def test_the_choice_is_told(self, result):
         told = result.choices["retrieval"].candidate_prior
         assert told.discount is not None
-        assert result.model.candidate_prior.visits == told.visits
+        assert result.model.retrieval.candidate_prior.visits == told.visits
 
     def test_without_covariates_there_is_no_prior(self, planted, model_options):
         blind = model_options.model_copy(update={"candidate_prior": False})
         result = self._train(planted, blind)
-        assert result.model.candidate_prior is None
+        assert result.model.retrieval.candidate_prior is None
         assert result.choices["retrieval"].candidate_prior == PriorRecipe()

@@ -1,4 +1,5 @@
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,7 +28,8 @@ class Look:
 class Loop:
     """Towers that leave something over: by number of factors, what they say of each rating."""
 
-    def __init__(self, **shifts):
+    def __init__(self, most=16, **shifts):
+        self.model = SimpleNamespace(options=SimpleNamespace(factor_dim=most))
         self.shifts = shifts
 
     def fit_factors(self, dims):
@@ -41,13 +43,6 @@ class Loop:
         users = np.zeros([4, dim], np.float32)
         users[:, 0] = shift
         return Factors(users, np.ones([1, dim], np.float32), np.ones(dim, np.float32), 1.0)
-
-
-def choose(loop, most=16):
-    model = dataclasses.make_dataclass("Model", ["options"])(
-        dataclasses.make_dataclass("Options", [("factor_dim", int)])(most)
-    )
-    return choose_factors(loop, Look(), model)
 
 
 _RIGHT = _STARS - 3.0
@@ -70,7 +65,7 @@ class TestFactors:
         ],
     )
     def test_the_number_and_weight_that_eval_likes_best(self, shifts, chosen):
-        recipe, rmse = choose(Loop(**shifts))
+        recipe, rmse = choose_factors(Loop(**shifts), Look())
         assert recipe == chosen
         without = float(np.sqrt(np.mean(np.square(_RIGHT))))
         assert rmse == pytest.approx(0.0 if chosen.dim else without)
@@ -79,6 +74,6 @@ class TestFactors:
         ("most", "tried"), [(16, [16, 8, 4]), (4, [4, 2, 1]), (2, [2, 1]), (1, [1]), (0, [])]
     )
     def test_half_and_a_quarter_as_many_are_tried_where_that_is_any(self, most, tried):
-        loop = Loop()
-        choose(loop, most)
+        loop = Loop(most)
+        choose_factors(loop, Look())
         assert loop.dims == tried

@@ -134,7 +134,7 @@ class TestBuildTables:
         np.testing.assert_allclose(tables.history_weights, (counts + 1) ** -0.5, rtol=1e-6)
         assert tables.business_bias.shape == counts.shape
         # Who has no ratings has what covariates say.
-        priors = trained.model.sums.bias.priors.businesses[counts == 0]
+        priors = trained.model.rating.sums.bias.priors.businesses[counts == 0]
         np.testing.assert_allclose(tables.business_bias[counts == 0], priors, rtol=1e-6)
         assert len(priors) == 2
 
@@ -147,7 +147,7 @@ class TestBuildTables:
     ):
         model = trained.model
         options = model.options.model_copy(update={"objective": Objective(**objective)})
-        monkeypatch.setattr(model, "options", options)
+        monkeypatch.setattr(model.retrieval, "options", options)
         tables = export.build_tables(
             model,
             planted.users.ids,
@@ -156,7 +156,7 @@ class TestBuildTables:
             planted.places,
         )
         # A direction of 8, popularity and a low-pass block of 4; an interaction of 4, two biases.
-        rating_dim = 6 + model.factors.factor_dim
+        rating_dim = 6 + model.rating.factors.factor_dim
         assert tables.score_weights.tolist() == [retrieval] * 13 + [rating] * rating_dim
         assert (tables.direction_dim, tables.low_pass_dim) == (8, 4)
         assert tables.rating_dim == rating_dim
@@ -195,7 +195,7 @@ def test_restored_encoder_is_the_query_tower(exact_export, trained, planted, use
     histories = tables.seen.take(rows)
     embedded = encoder.encode(
         covariates,
-        tf.constant(trained.model.sums.users[rows]),
+        tf.constant(trained.model.rating.sums.users[rows]),
         tf.zeros([3, 8]),
         tf.constant(tables.candidate_embeddings[:-1, :8]),
         tf.constant(tables.history_weights),
@@ -203,5 +203,5 @@ def test_restored_encoder_is_the_query_tower(exact_export, trained, planted, use
     )
     expected = trained.model.embed_queries(trained.model.embed_candidates(), rows)
     # Requests get the low-pass block and the factors outside.
-    expected = np.delete(expected, slice(9, 13 + trained.model.factors.factor_dim), axis=1)
+    expected = np.delete(expected, slice(9, 13 + trained.model.rating.factors.factor_dim), axis=1)
     np.testing.assert_allclose(embedded, expected, rtol=1e-3, atol=1e-4)

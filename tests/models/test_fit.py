@@ -1,15 +1,16 @@
 import numpy as np
 import pytest
 
-from models.fit import Fit, Records, Star
+from models.fit import Fit, Records, Shared
 from models.low_pass import LowPass, LowPassRecipe
 from models.options import ModelOptions, TrainingOptions
 
 
 @pytest.fixture(scope="module")
 def fit(planted):
-    star = Star(planted.users, planted.businesses, (4.0, 4.0), 1.0, TrainingOptions(), Records())
-    return Fit(star, planted.train, ModelOptions())
+    tables = planted.users, planted.businesses
+    shared = Shared(*tables, (4.0, 4.0), 1.0, TrainingOptions(), Records())
+    return Fit(shared, planted.train, ModelOptions())
 
 
 @pytest.mark.parametrize("exponent", [0.25, 0.5])

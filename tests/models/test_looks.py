@@ -15,27 +15,27 @@ def ratings(*triples):
     )
 
 
-class Stub:
-    """A model of given scores and stars.
+class Lists:
+    """A retrieval model of given scores; a candidate is its unit vector."""
 
-    A query's embedding is its row of scores and its row of stars, a candidate's twice its unit
-    vector: each block alone gives what it is for, both together something else.
-    """
-
-    def __init__(self, scores, stars):
-        self._queries = np.concatenate([scores, stars], axis=1).astype(np.float32)
-        self._num_businesses = np.shape(scores)[1]
-        self.retrieval_block_dim = self._num_businesses
-        self.rating_block_dim = self._num_businesses
+    def __init__(self, scores):
+        self._scores = np.asarray(scores, np.float32)
         self.asked = []
 
     def embed_candidates(self):
-        return np.tile(np.eye(self._num_businesses, dtype=np.float32), 2)
+        return np.eye(self._scores.shape[1], dtype=np.float32)
 
     def embed_queries(self, candidates, rows):
         np.testing.assert_array_equal(candidates, self.embed_candidates())
         self.asked.append(np.asarray(rows).tolist())
-        return self._queries[rows]
+        return self._scores[rows]
+
+
+class Stars(Lists):
+    """A rating model of given stars."""
+
+    def embed_queries(self, rows):
+        return super().embed_queries(self.embed_candidates(), rows)
 
 
 _TRAIN = ratings((0, 3, 4), (2, 0, 2), (3, 1, 5))
@@ -67,14 +67,19 @@ def split_of(max_users=10, seed=0, eval_set=_EVAL):
 
 @pytest.fixture
 def model():
-    return Stub(_SCORES, _STARS)
+    return Lists(_SCORES)
+
+
+@pytest.fixture
+def stars():
+    return Stars(_STARS)
 
 
 class TestRatings:
-    def test_stars_are_predicted_in_the_order_of_the_ratings(self, model):
-        assert split_of().predict(model).tolist() == [6.0, 0.0, 3.0, 3.5, 4.0]
+    def test_stars_are_predicted_in_the_order_of_the_ratings(self, stars):
+        assert split_of().predict(stars).tolist() == [6.0, 0.0, 3.0, 3.5, 4.0]
         # Each user is embedded once.
-        assert model.asked == [[0, 1, 2]]
+        assert stars.asked == [[0, 1, 2]]
 
     def test_squared_errors_by_hand(self):
         # Clipped to 5, 1, 3, 3.5 and 4 of 5, 1, 3, 4 and 2.
@@ -86,13 +91,13 @@ class TestRatings:
         split_of().squared_errors(stars)
         assert stars.tolist() == [6.0, 0.0, 3.0, 3.5, 4.0]
 
-    def test_the_score_is_the_less_the_larger_the_error(self, model):
-        score, metrics = split_of().rate(model)
+    def test_the_score_is_the_less_the_larger_the_error(self, stars):
+        score, metrics = split_of().rate(stars)
         assert score == -metrics["rmse"]
         assert metrics == {"rmse": pytest.approx(np.sqrt(4.25 / 5))}
 
-    def test_all_ratings_count_however_few_lists_are_ranked(self, model):
-        assert split_of(max_users=1).rate(model) == split_of().rate(model)
+    def test_all_ratings_count_however_few_lists_are_ranked(self, stars):
+        assert split_of(max_users=1).rate(stars) == split_of().rate(stars)
 
     def test_a_sample_of_very_many_ratings_is_predicted(self, model, monkeypatch):
         of_all = split_of().rank(model)
@@ -143,7 +148,7 @@ class TestLists:
     )
     def test_lists_end_after_twenty_and_fifty(self, place, recall, ndcg):
         # 60 businesses in the order of their rows.
-        model = Stub(-np.arange(60.0)[None].repeat(_NUM_USERS, 0), np.zeros([_NUM_USERS, 60]))
+        model = Lists(-np.arange(60.0)[None].repeat(_NUM_USERS, 0))
         _, found = split_of(eval_set=ratings((4, place - 1, 3))).rank(model)
         assert found == {
             "recall@20": recall,

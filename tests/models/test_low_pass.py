@@ -113,7 +113,6 @@ class _Towers:
         self._queries = weight * (knows * group[np.arange(_USERS) % 4] + noise[:_USERS])
         self._candidates = knows * group[np.arange(_BUSINESSES) % 4] + noise[_USERS:]
         self.counts = tf.zeros([_BUSINESSES])
-        self.retrieval_block_dim = 4
 
     def embed_candidates(self):
         return self._candidates

@@ -86,18 +86,18 @@ class TestBusinesses:
         assert np.abs(new - nothing).max() > 0.01
         # No visit: the popularity that its covariates promise; nothing of the low-pass block and of
         # the factors, no part of the visits in its taste.
-        promised = trained.model.candidate_prior.businesses[0, -1]
+        promised = trained.model.retrieval.candidate_prior.businesses[0, -1]
         np.testing.assert_allclose(new[tables.direction_dim], max(promised, 0.0), atol=2e-3)
         assert tables.low_pass_dim
         assert not new[_closed_form(tables)].any()
-        assert not tables.taste[-1, : trained.model.sums.taste.taste_dim].any()
+        assert not tables.taste[-1, : trained.model.rating.sums.taste.taste_dim].any()
         np.testing.assert_allclose(
-            tables.taste[-1, trained.model.sums.taste.taste_dim :],
-            exported.tables.taste[0, trained.model.sums.taste.taste_dim :],
+            tables.taste[-1, trained.model.rating.sums.taste.taste_dim :],
+            exported.tables.taste[0, trained.model.rating.sums.taste.taste_dim :],
             atol=2e-4,
         )
         np.testing.assert_allclose(
-            tables.business_bias[-1], trained.model.sums.bias.priors.businesses[0], atol=1e-4
+            tables.business_bias[-1], trained.model.rating.sums.bias.priors.businesses[0], atol=1e-4
         )
         assert tables.history_weights[-1] == tables.low_pass_history_weights[-1] == 1.0
         assert changed.refreshable.training_rows.numpy()[-1] == -1
@@ -106,18 +106,20 @@ class TestBusinesses:
         """By the model in memory: the row of a business without ratings, with its covariates."""
         import tensorflow as tf
 
-        from models.towers import PRIOR, ROW, SUMS, TASTE
+        from models.towers import ROW, TASTE
 
-        model = trained.model
-        rows = tf.constant([0])
-        prior = tf.constant(model.sums.bias.priors.businesses[:1], tf.float32)
-        inputs = model.candidate_inputs(rows, tf.zeros([1, model.sums.businesses.shape[1]]), prior)
-        visits = model.sums.taste.taste_dim
+        model, sums = trained.model, trained.model.rating.sums
+        rows, nothing = tf.constant([0]), tf.zeros([1, sums.businesses.shape[1]])
+        prior = tf.constant(sums.bias.priors.businesses[:1], tf.float32)
+        inputs = {
+            **model.retrieval._candidate_inputs(rows),
+            **model.rating._candidate_inputs(rows, nothing, prior),
+        }
+        visits = sums.taste.taste_dim
         inputs[TASTE] = tf.concat([tf.zeros([1, visits]), inputs[TASTE][:, visits:]], axis=1)
         inputs[ROW] = tf.constant([-1])
-        assert {PRIOR, SUMS} <= set(inputs)
         expected = model.candidate_tower(inputs).numpy()[0]
-        promised = model.candidate_prior.businesses[0]
+        promised = model.retrieval.candidate_prior.businesses[0]
         expected[: len(promised)] = [
             *promised[:-1] / np.linalg.norm(promised[:-1]),
             max(promised[-1], 0.0),

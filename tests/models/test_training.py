@@ -1,14 +1,16 @@
+import functools
 import gc
 import weakref
 
 import numpy as np
 import pytest
 
-from models import metrics, training
+from models import metrics, rating_data, training
 from models.baselines.popularity import Popularity
 from models.bias import choose_shrinkages, fit_bias
 from models.errors import InputError
 from models.fit import Fit
+from models.looks import EvalSplit
 from models.options import ModelOptions, Objective, TrainingOptions
 from models.recipes import RETRIEVAL, SPACES
 from models.training import train
@@ -51,6 +53,17 @@ def _train(planted, model_options=None, options=_TINY, refit=False, num_ratings=
     )
 
 
+def _recorded(function, names):
+    """The function, which adds its name to a list at each call."""
+
+    @functools.wraps(function)
+    def wrapped(*arguments, **options):
+        names.append(function.__name__)
+        return function(*arguments, **options)
+
+    return wrapped
+
+
 def _embed(result, num_users):
     candidates = result.model.embed_candidates()
     return result.model.embed_queries(candidates, np.arange(num_users)), candidates
@@ -91,7 +104,7 @@ class TestPlantedData:
         np.testing.assert_array_equal(trained.fitted.user_rows, both.user_rows)
         np.testing.assert_array_equal(trained.fitted.stars, both.stars)
         counts = np.bincount(both.business_rows, minlength=100)
-        np.testing.assert_array_equal(trained.model.counts, counts)
+        np.testing.assert_array_equal(trained.model.retrieval.counts, counts)
         for choice in trained.choices.values():
             (trial,) = choice.trials
             looks = {look["step"]: look["score"] for look in trial["looks"]}
@@ -135,7 +148,7 @@ class TestPlantedData:
 
     def test_shrinkages_are_those_that_train_and_eval_choose(self, planted, trained):
         assert trained.shrinkages == choose_shrinkages(planted.train, planted.eval, 200, 100)
-        bias = trained.model.sums.bias
+        bias = trained.model.rating.sums.bias
         assert (bias.user_shrinkage, bias.business_shrinkage) == trained.shrinkages
 
 
@@ -167,13 +180,21 @@ class TestRuns:
             assert error == pytest.approx(-trial["score"], rel=1e-4)
 
     @pytest.mark.parametrize("task", ["rating", "retrieval"])
-    def test_weight_0_switches_a_task_off(self, planted, task):
+    def test_weight_0_switches_a_task_off(self, planted, monkeypatch, task):
         other = {"rating": "retrieval", "retrieval": "rating"}[task]
         options = _SETTLED.model_copy(
             update={"objective": Objective(**{task: 0.0, other: 1.0}), "temperature": "auto"}
         )
+        looked, cross_fitted = [], []
+        for name in ("rate", "rank"):
+            monkeypatch.setattr(EvalSplit, name, _recorded(getattr(EvalSplit, name), looked))
+        cross_fit = _recorded(rating_data.cross_fit, cross_fitted)
+        monkeypatch.setattr(rating_data, "cross_fit", cross_fit)
         result = _train(planted, options, refit=True)
         assert set(result.choices) == {other}
+        # Nor does anything prepare or look at it.
+        assert set(looked) == {{"rating": "rate", "retrieval": "rank"}[other]}
+        assert bool(cross_fitted) == (other == "rating")
         # The whole model can be exported none the less.
         queries, candidates = _embed(result, 200)
         assert np.isfinite(queries).all()
@@ -217,7 +238,7 @@ class TestRuns:
 
             def loop(self, task, *arguments):
                 if task == RETRIEVAL:
-                    rows_while_lists_are_learnt.append(len(self._ratings))
+                    rows_while_lists_are_learnt.append(len(self.ratings._rows))
                 return super().loop(task, *arguments)
 
         monkeypatch.setattr(training, "Fit", Watched)

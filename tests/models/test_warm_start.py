@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from models.content import content_coordinates
-from models.fit import Fit, Records, Star
+from models.fit import Fit, Records, Shared
 from models.options import ModelOptions, TrainingOptions
 from models.preprocessing import ATTRIBUTES, CATEGORIES, CITY
 from models.recipes import RATING, RETRIEVAL
@@ -109,16 +109,15 @@ def learnt(yesterday, planted) -> Learnt:
 
 @pytest.fixture(scope="module")
 def fitted(today):
-    """What is learnt from today's train split, and its two loops, created but not trained."""
+    """The two loops over today's train split, created but not trained."""
     content, _ = content_coordinates(today.businesses, 64, _OPTIONS.seed)
     businesses = dataclasses.replace(today.businesses, content=content)
-    star = Star(today.users, businesses, (4.0, 4.0), 10.0, _OPTIONS, Records())
-    fit = Fit(star, today.train, _SETTLED)
-    model = fit.build(_SETTLED, _OPTIONS)
-    loops = {task: fit.loop(task, model, _SETTLED, _OPTIONS) for task in (RATING, RETRIEVAL)}
+    shared = Shared(today.users, businesses, (4.0, 4.0), 10.0, _OPTIONS, Records())
+    fit = Fit(shared, today.train, _SETTLED)
+    loops = {task: fit.loop(task, _SETTLED, _OPTIONS) for task in (RATING, RETRIEVAL)}
     for loop in loops.values():
         loop.create(next(loop.batches()))
-    return model, loops
+    return loops
 
 
 class TestRecord:
@@ -145,8 +144,8 @@ class TestRecord:
 
 class TestRows:
     def test_of_ids_are_matched_and_new_ones_start_as_usual(self, learnt, today, fitted):
-        model, loops = fitted
-        loop = loops[RETRIEVAL]
+        loop = fitted[RETRIEVAL]
+        model = loop.model
         usual = model.candidate_ids.numpy()
         warm = WarmStart(learnt, today.users, today.businesses, today.train)
         assert warm.assign(RETRIEVAL, model, loop.variables()) == ""
@@ -163,11 +162,10 @@ class TestRows:
             np.testing.assert_array_equal(variable.numpy(), value)
 
     def test_of_tokens_are_matched(self, learnt, today, fitted):
-        model, loops = fitted
-        variables = loops[RATING].variables()
+        variables = fitted[RATING].variables()
         usual = [variable.numpy() for variable in variables]
         warm = WarmStart(learnt, today.users, today.businesses, today.train)
-        assert warm.assign(RATING, model, variables) == ""
+        assert warm.assign(RATING, fitted[RATING].model, variables) == ""
         places = [n for n, v in enumerate(variables) if v.shape[0] == 4 and "city" in v.name]
         (place,) = places
         earlier, now = learnt.weights[RATING][place], variables[place].numpy()
@@ -176,8 +174,8 @@ class TestRows:
         np.testing.assert_array_equal(now[1], usual[place][1])
 
     def test_of_a_rating_that_is_no_longer_in_train_start_anew(self, learnt, today, fitted):
-        model, loops = fitted
-        ratings = today.train
+        loop = fitted[RETRIEVAL]
+        model, ratings = loop.model, today.train
         known = (ratings.user_rows >= _NEW_USERS) & (ratings.business_rows >= _NEW_PLACES)
         gone = np.flatnonzero(known)[0]
         user, place = ratings.user_rows[gone], ratings.business_rows[gone]
@@ -186,7 +184,7 @@ class TestRows:
         assert warm.unknown_share == pytest.approx(1 / len(learnt.user_rows))
         assert warm.obstacle(_SETTLED) == ""
         model.user_vectors.assign(np.full(model.user_vectors.shape, 7.0))
-        warm.assign(RETRIEVAL, model, loops[RETRIEVAL].variables())
+        warm.assign(RETRIEVAL, model, loop.variables())
         anew = np.flatnonzero((model.user_vectors.numpy() == 7.0).all(axis=1))
         assert list(anew) == [*range(_NEW_USERS), user]
         *_, ids, _ = learnt.weights[RETRIEVAL]
@@ -265,12 +263,12 @@ class TestTraining:
             assert [trial["recipe"] for trial in choice.trials] == [{}]
 
     def test_without_some_covariates_starts_cold(self, learnt, today, fitted):
-        model, loops = fitted
+        loop = fitted[RETRIEVAL]
         shorter = dataclasses.replace(
             learnt, weights={RETRIEVAL: learnt.weights[RETRIEVAL][1:], RATING: []}
         )
         warm = WarmStart(shorter, today.users, today.businesses, today.train)
-        before = loops[RETRIEVAL].weights_now()
-        assert "earlier variables" in warm.assign(RETRIEVAL, model, loops[RETRIEVAL].variables())
-        for one, other in zip(loops[RETRIEVAL].weights_now(), before, strict=True):
+        before = loop.weights_now()
+        assert "earlier variables" in warm.assign(RETRIEVAL, loop.model, loop.variables())
+        for one, other in zip(loop.weights_now(), before, strict=True):
             np.testing.assert_array_equal(one, other)
