@@ -124,8 +124,10 @@ class _Server:
         """Accepts requests; at the end those under way are answered."""
         options, files = self._options, self._files
         rest = RestApi(self._core, files.access, options.timeout_seconds, lambda: self._live)
-        limits = HttpLimits(options.max_body_bytes, read_seconds=options.read_seconds)
-        http = HttpServer(rest.answer, rest.refuse, write_error, limits)
+        limits = HttpLimits(
+            options.max_body_bytes, options.max_pending_bytes, read_seconds=options.read_seconds
+        )
+        http = HttpServer(rest.answer, rest.refuse, self._core.overload, write_error, limits)
         grpc = grpc_api.GrpcApi(
             self._core,
             files.access,
