@@ -9,9 +9,6 @@ other refused bodies are read and thrown away, so that the connection can go on.
 import asyncio
 import collections
 import dataclasses
-import functools
-import http
-import logging
 import typing
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -20,6 +17,7 @@ import httptools
 from serving import compressed_bodies
 from serving.compressed_bodies import too_large
 from serving.errors import InvalidRequestError, ServingError
+from serving.http_messages import Request, Response
 from serving.off_loop import LARGE_BYTES
 
 _MAX_HEAD_BYTES = 16 << 10
@@ -29,39 +27,6 @@ _MAX_PIPELINED_BYTES = 64 << 10
 # How long what a client still sends is read and thrown away after an answer that ends the
 # connection: closed with unread data, a connection is reset, and the answer may be lost with it.
 _LINGER_SECONDS = 5.0
-_LOGGER = logging.getLogger("t2rec")
-
-
-class Request(typing.NamedTuple):
-    """A whole HTTP request.
-
-    Attributes:
-      method: Such as `GET`.
-      path: Path of the URL, still quoted.
-      headers: By lower-case name; of repeated ones the last.
-      body: What was sent, decompressed.
-    """
-
-    method: str
-    path: str
-    headers: Mapping[bytes, bytes]
-    body: bytes
-
-
-class Response(typing.NamedTuple):
-    """What is answered.
-
-    Attributes:
-      status: HTTP status.
-      body: Content.
-      content_type: Type of the content.
-      headers: Further header lines, each ended by CRLF.
-    """
-
-    status: int
-    body: bytes
-    content_type: bytes = b"application/json"
-    headers: bytes = b""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -381,18 +346,7 @@ class HttpConnection(asyncio.Protocol):
             return
         ends = self._ended or self._server.draining
         last = not keep_alive or (ends and not self._requests)
-        self._transport.write(
-            b"HTTP/1.1 %d %s\r\ncontent-type: %s\r\ncontent-length: %d\r\n%s%s\r\n%s"
-            % (
-                response.status,
-                _phrase(response.status),
-                response.content_type,
-                len(response.body),
-                response.headers,
-                b"connection: close\r\n" if last else b"",
-                b"" if head_only else response.body,
-            )
-        )
+        self._transport.write(response.encode(last, head_only))
         if last:
             self._requests.clear()
             if self._held_bytes:
@@ -465,11 +419,3 @@ class HttpConnection(asyncio.Protocol):
 
 def _large_head() -> InvalidRequestError:
     return InvalidRequestError(f"Headers of more than {_MAX_HEAD_BYTES} bytes")
-
-
-@functools.lru_cache
-def _phrase(status: int) -> bytes:
-    try:
-        return http.HTTPStatus(status).phrase.encode()
-    except ValueError:
-        return b"Client Closed Request"

@@ -13,7 +13,8 @@ import pytest
 import uvloop
 
 from serving.errors import OverloadedError, ServingError, UnauthenticatedError
-from serving.http_protocol import HttpLimits, HttpServer, Response
+from serving.http_messages import Response
+from serving.http_protocol import HttpLimits, HttpServer
 from serving.rest_api import write_error
 
 SECONDS = 30.0
