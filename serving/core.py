@@ -81,13 +81,15 @@ class Core:
             or self._pending_bytes >= self._max_pending_bytes
         )
 
-    def overload(self) -> OverloadedError:
-        """Counts a request that is refused, and makes the error that says so."""
+    def overload(self, reason: str = "") -> OverloadedError:
+        """Counts a request that is refused, and makes the error that says so.
+
+        Args:
+          reason: What there is too much of; requests that are under way by default.
+        """
         self.metrics.count_refused()
-        return OverloadedError(
-            f"The server is overloaded: {self._pending_requests} requests are waiting. Send it "
-            "again later."
-        )
+        reason = reason or f"{self._pending_requests} requests are waiting"
+        return OverloadedError(f"The server is overloaded: {reason}. Send it again later.")
 
     async def predict(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError, Message
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from tensorflow.core.protobuf import error_codes_pb2
 from tensorflow_serving.apis import (
@@ -21,7 +21,7 @@ from tensorflow_serving.apis import (
 )
 from tensorflow_serving.apis.model_pb2 import ModelSpec
 
-from serving import tensors
+from serving import health, tensors
 from serving.access import Access
 from serving.core import Core
 from serving.errors import (
@@ -58,7 +58,11 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 class GrpcApi:
-    """Answers PredictionService and ModelService."""
+    """Answers PredictionService and ModelService.
+
+    Attributes:
+      health: Says whether requests should come here; not until it is told so.
+    """
 
     def __init__(
         self,
@@ -86,7 +90,7 @@ class GrpcApi:
         self._num_open = 0
         self._reload = reload
         self._is_live = is_live
-        self.health = health.aio.HealthServicer()
+        self.health = health.Health(("", *(service.full_name for service in _SERVICES)))
         self._methods: dict[str, tuple[type[Message], _Answer]] = {
             "Predict": (predict_pb2.PredictRequest, self._predict),
             "GetModelMetadata": (
@@ -122,16 +126,6 @@ class GrpcApi:
         reflection.enable_server_reflection(
             [*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server
         )
-
-    async def report_health(self, serving: bool) -> None:
-        """Tells gRPC's health service whether requests should come here.
-
-        Args:
-          serving: Whether they should.
-        """
-        status = health_pb2.HealthCheckResponse
-        for name in ("", *(service.full_name for service in _SERVICES)):
-            await self.health.set(name, status.SERVING if serving else status.NOT_SERVING)
 
     async def stop(self, server: grpc.aio.Server, grace_seconds: float) -> None:
         """Stops a server once the requests under way are answered, whoever watches its health.

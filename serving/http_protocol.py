@@ -9,9 +9,6 @@ other refused bodies are read and thrown away, so that the connection can go on.
 import asyncio
 import collections
 import dataclasses
-import functools
-import http
-import logging
 import typing
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -20,6 +17,8 @@ import httptools
 from serving import compressed_bodies
 from serving.compressed_bodies import too_large
 from serving.errors import InvalidRequestError, ServingError
+from serving.http_messages import Request, Response
+from serving.off_loop import LARGE_BYTES
 
 _MAX_HEAD_BYTES = 16 << 10
 # A client that sends further requests before it has its answers is not read beyond either.
@@ -28,39 +27,6 @@ _MAX_PIPELINED_BYTES = 64 << 10
 # How long what a client still sends is read and thrown away after an answer that ends the
 # connection: closed with unread data, a connection is reset, and the answer may be lost with it.
 _LINGER_SECONDS = 5.0
-_LOGGER = logging.getLogger("t2rec")
-
-
-class Request(typing.NamedTuple):
-    """A whole HTTP request.
-
-    Attributes:
-      method: Such as `GET`.
-      path: Path of the URL, still quoted.
-      headers: By lower-case name; of repeated ones the last.
-      body: What was sent, decompressed.
-    """
-
-    method: str
-    path: str
-    headers: Mapping[bytes, bytes]
-    body: bytes
-
-
-class Response(typing.NamedTuple):
-    """What is answered.
-
-    Attributes:
-      status: HTTP status.
-      body: Content.
-      content_type: Type of the content.
-      headers: Further header lines, each ended by CRLF.
-    """
-
-    status: int
-    body: bytes
-    content_type: bytes = b"application/json"
-    headers: bytes = b""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,12 +35,16 @@ class HttpLimits:
 
     Attributes:
       max_body_bytes: Largest body, after decompression.
+      max_held_bytes: The most that large bodies of all connections may have, from when they begin
+        to be read until they are answered; one that comes then is refused. Small ones are bounded
+        by the number of connections, and find room whoever dawdles with large ones.
       max_connections: The most connections at a time.
       read_seconds: How long a request may take to arrive.
       idle_seconds: How long a connection may wait for its next request, or for its client to read.
     """
 
     max_body_bytes: int = 16 << 20
+    max_held_bytes: int = 256 << 20
     max_connections: int = 4_096
     read_seconds: float = 20.0
     idle_seconds: float = 75.0
@@ -86,26 +56,31 @@ class HttpServer:
     Attributes:
       answer: Answers a request; it must not raise.
       refuse: Given method, path and headers before the body is read, may say why not to read it.
+      overload: Makes the error that says what there is too much of.
       write_error: Makes the response to an error.
       limits: What clients may do.
       connections: Those that are open.
       draining: Whether connections end after the request under way.
+      held_bytes: What their large bodies have.
     """
 
     def __init__(
         self,
         answer: Callable[[Request], Awaitable[Response]],
         refuse: Callable[[str, str, Mapping[bytes, bytes]], ServingError | None],
+        overload: Callable[[str], ServingError],
         write_error: Callable[[ServingError], Response],
         limits: HttpLimits,
     ):
         """Remembers how to answer."""
         self.answer = answer
         self.refuse = refuse
+        self.overload = overload
         self.write_error = write_error
         self.limits = limits
         self.connections: set[HttpConnection] = set()
         self.draining = False
+        self.held_bytes = 0
 
     def connect(self) -> "HttpConnection":
         """Makes the protocol of a new connection."""
@@ -139,6 +114,9 @@ class HttpConnection(asyncio.Protocol):
         self._requests: collections.deque[tuple[Request | ServingError, bool, bool]]
         self._requests = collections.deque()
         self._task: asyncio.Task | None = None
+        # Of the body that the task has; and of all large ones here, as the server was told.
+        self._answering_bytes = 0
+        self._held_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         # By the loop's clock, when a connection ends whose client does not do its part by then;
         # None while a request is under way and the client reads: that has time limits of its own.
@@ -204,6 +182,9 @@ class HttpConnection(asyncio.Protocol):
         if self._timer:
             self._timer.cancel()
         self._requests.clear()
+        self._body.clear()
+        self._answering_bytes = 0
+        self._hold()
         if self._task:
             self._task.cancel()
 
@@ -274,8 +255,13 @@ class HttpConnection(asyncio.Protocol):
             return
         self._body += data
         if len(self._body) > self._server.limits.max_body_bytes:
-            self._body.clear()
             self._problem = too_large(self._server.limits.max_body_bytes)
+        elif len(self._body) > LARGE_BYTES:
+            self._hold()
+            self._problem = self._crowded()
+        if self._problem:
+            self._body.clear()
+            self._hold()
 
     def on_message_complete(self) -> None:
         """Queues the request."""
@@ -328,6 +314,7 @@ class HttpConnection(asyncio.Protocol):
                 self._respond(self._server.write_error(request), keep_alive, head_only)
             else:
                 self._deadline = None
+                self._answering_bytes = len(request.body)
                 self._task = self._loop.create_task(self._answer(request, keep_alive, head_only))
 
     async def _answer(self, request: Request, keep_alive: bool, head_only: bool) -> None:
@@ -339,11 +326,18 @@ class HttpConnection(asyncio.Protocol):
                 )
                 body = await compressed_bodies.decompress(request.body, encoding, limit)
                 request = request._replace(body=body)
+                self._answering_bytes = len(body)
+                self._hold()
+                if problem := self._crowded():
+                    raise problem
             response = await self._server.answer(request)
         except ServingError as error:
             response = self._server.write_error(error)
         finally:
             self._task = None
+            self._answering_bytes = 0
+            if self._held_bytes:
+                self._hold()
         self._respond(response, keep_alive, head_only)
         self._next()
 
@@ -352,20 +346,11 @@ class HttpConnection(asyncio.Protocol):
             return
         ends = self._ended or self._server.draining
         last = not keep_alive or (ends and not self._requests)
-        self._transport.write(
-            b"HTTP/1.1 %d %s\r\ncontent-type: %s\r\ncontent-length: %d\r\n%s%s\r\n%s"
-            % (
-                response.status,
-                _phrase(response.status),
-                response.content_type,
-                len(response.body),
-                response.headers,
-                b"connection: close\r\n" if last else b"",
-                b"" if head_only else response.body,
-            )
-        )
+        self._transport.write(response.encode(last, head_only))
         if last:
             self._requests.clear()
+            if self._held_bytes:
+                self._hold()
             if self._failed and self._transport.can_write_eof():
                 self._transport.write_eof()
                 self._transport.resume_reading()
@@ -383,10 +368,25 @@ class HttpConnection(asyncio.Protocol):
 
     def _is_full(self) -> bool:
         """Whether so much waits that no more is read."""
-        if len(self._requests) > _MAX_PIPELINED:
-            return True
-        bodies = [request.body for request, *_ in self._requests if isinstance(request, Request)]
-        return sum(map(len, bodies)) > _MAX_PIPELINED_BYTES
+        return len(self._requests) > _MAX_PIPELINED or sum(self._waiting()) > _MAX_PIPELINED_BYTES
+
+    def _waiting(self) -> list[int]:
+        """Lists the sizes of the bodies that wait."""
+        return [len(request.body) for request, *_ in self._requests if isinstance(request, Request)]
+
+    def _hold(self) -> None:
+        """Tells the server what the large bodies here have by now."""
+        bodies = [len(self._body), self._answering_bytes, *self._waiting()]
+        held = sum(size for size in bodies if size > LARGE_BYTES)
+        self._server.held_bytes += held - self._held_bytes
+        self._held_bytes = held
+
+    def _crowded(self) -> ServingError | None:
+        """Says why another large body can't be read: those of others take all the room."""
+        others = self._server.held_bytes - self._held_bytes
+        if not self._held_bytes or others < self._server.limits.max_held_bytes:
+            return None
+        return self._server.overload(f"{others} bytes of large requests are under way")
 
     def _fail(self, error: ServingError) -> None:
         """Answers what isn't read to its end, after what came before it, as the last request."""
@@ -419,11 +419,3 @@ class HttpConnection(asyncio.Protocol):
 
 def _large_head() -> InvalidRequestError:
     return InvalidRequestError(f"Headers of more than {_MAX_HEAD_BYTES} bytes")
-
-
-@functools.lru_cache
-def _phrase(status: int) -> bytes:
-    try:
-        return http.HTTPStatus(status).phrase.encode()
-    except ValueError:
-        return b"Client Closed Request"

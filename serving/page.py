@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from serving.core import Core
-from serving.http_protocol import Response
+from serving.http_messages import Response
 
 _FILE = pathlib.Path(__file__).parent / "page.html"
 # The page is whole in itself, and asks nobody but this server.

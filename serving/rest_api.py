@@ -33,7 +33,7 @@ from serving.errors import (
     UnimplementedError,
     UnknownSignatureError,
 )
-from serving.http_protocol import Request, Response
+from serving.http_messages import Request, Response
 from serving.manager import ModelRef
 from serving.metrics import CONTENT_TYPE
 from serving.signatures import signature_map

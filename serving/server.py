@@ -108,14 +108,14 @@ class _Server:
                 rest_port = listener.getsockname()[1]
                 if not await self._load(config, stopping):
                     return
-                await grpc.report_health(self._core.manager.is_ready())
+                grpc.health.report(self._core.manager.is_ready())
                 with self._saying_ready(rest_port, grpc_port):
                     watcher = asyncio.create_task(self._watch(grpc, config))
                     await stopping.wait()
                     watcher.cancel()
                 _LOGGER.info("Stopping: answering what was accepted")
                 self._live = False
-                await grpc.report_health(serving=False)
+                grpc.health.report(serving=False)
 
     @contextlib.asynccontextmanager
     async def _listening(
@@ -124,8 +124,10 @@ class _Server:
         """Accepts requests; at the end those under way are answered."""
         options, files = self._options, self._files
         rest = RestApi(self._core, files.access, options.timeout_seconds, lambda: self._live)
-        limits = HttpLimits(options.max_body_bytes, read_seconds=options.read_seconds)
-        http = HttpServer(rest.answer, rest.refuse, write_error, limits)
+        limits = HttpLimits(
+            options.max_body_bytes, options.max_pending_bytes, read_seconds=options.read_seconds
+        )
+        http = HttpServer(rest.answer, rest.refuse, self._core.overload, write_error, limits)
         grpc = grpc_api.GrpcApi(
             self._core,
             files.access,
@@ -136,7 +138,6 @@ class _Server:
         )
         grpc_server = grpc_api.make_server(options.max_body_bytes)
         grpc.add_to(grpc_server)
-        await grpc.report_health(serving=False)  # Until the models are loaded.
         grpc_port = self._bind_grpc(grpc_server)
         loop = asyncio.get_running_loop()
         await grpc_server.start()
@@ -218,7 +219,7 @@ class _Server:
             elapsed += 1.0
             try:
                 if ready != (ready := self._core.manager.is_ready()):
-                    await grpc.report_health(ready)
+                    grpc.health.report(ready)
                 if path and seconds and elapsed >= seconds:
                     elapsed = 0.0
                     config = await self._follow_file(path, config)

@@ -51,7 +51,8 @@ class ServerOptions:
       max_batch_rows: The most rows of requests that are answered together; 1 for no batching.
       num_workers: Calls to models at the same time; 0 for half as many as there are cores.
       max_pending_requests: Requests under way beyond which further ones are refused.
-      max_pending_bytes: The same in bytes.
+      max_pending_bytes: The same in bytes; over REST also beyond which no more large requests are
+        read.
       max_body_bytes: Largest request, after decompression.
       timeout_seconds: How long a request may take that has no deadline of its own.
       read_seconds: How long a request may take to arrive.

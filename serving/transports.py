@@ -107,29 +107,32 @@ class RestTransport:
         """Opens no connection yet."""
         self._address = address
         self._client = httpx.Client(**_http_options(address))
-        self._outputs: dict[tuple[str, str], str] = {}
+        self._outputs: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def predict(
         self, model: str, signature: str, inputs: Mapping[str, Any], timeout: float
     ) -> Mapping[str, Any]:
-        """Calls a signature; if its answer is a single output, the name is asked for once."""
+        """Calls a signature, whose outputs are asked for the first time, and when they differ."""
         asked = {"signature_name": signature, "inputs": inputs}
         key = (model, signature)
         try:
+            # Before the call: a server that stops answers what it took, and nothing after that.
+            if key not in self._outputs:
+                self._outputs[key] = self._ask(key, timeout)
             path = _path(model, ":predict")
             response = self._client.post(path, json=asked, timeout=timeout)
             outputs = _read(self._address, response)["outputs"]
-            if _are_named(outputs):
-                # Another model may be served by now: a name from before is to be asked for again.
-                self._outputs.pop(key, None)
-                return outputs
-            if key not in self._outputs:
-                response = self._client.get(_path(model, "/metadata"), timeout=timeout)
-                answer = _read(self._address, response)
-                self._outputs[key] = _find_output(answer, signature)
-            return {self._outputs[key]: outputs}
+            if _are_several(outputs) == (len(self._outputs[key]) == 1):
+                # Another model is served by now.
+                self._outputs[key] = self._ask(key, timeout)
+            return _columns(outputs, self._outputs[key])
         except (httpx.HTTPError, OSError) as error:
             raise _http_error(self._address, error) from error
+
+    def _ask(self, key: tuple[str, str], timeout: float) -> tuple[str, ...]:
+        model, signature = key
+        response = self._client.get(_path(model, "/metadata"), timeout=timeout)
+        return _find_outputs(_read(self._address, response), signature)
 
     def close(self) -> None:
         """Closes the connections."""
@@ -143,29 +146,32 @@ class AsyncRestTransport:
         """Opens no connection yet."""
         self._address = address
         self._client = httpx.AsyncClient(**_http_options(address))
-        self._outputs: dict[tuple[str, str], str] = {}
+        self._outputs: dict[tuple[str, str], tuple[str, ...]] = {}
 
     async def predict(
         self, model: str, signature: str, inputs: Mapping[str, Any], timeout: float
     ) -> Mapping[str, Any]:
-        """Calls a signature; if its answer is a single output, the name is asked for once."""
+        """Calls a signature, whose outputs are asked for the first time, and when they differ."""
         asked = {"signature_name": signature, "inputs": inputs}
         key = (model, signature)
         try:
+            # Before the call: a server that stops answers what it took, and nothing after that.
+            if key not in self._outputs:
+                self._outputs[key] = await self._ask(key, timeout)
             path = _path(model, ":predict")
             response = await self._client.post(path, json=asked, timeout=timeout)
             outputs = _read(self._address, response)["outputs"]
-            if _are_named(outputs):
-                # Another model may be served by now: a name from before is to be asked for again.
-                self._outputs.pop(key, None)
-                return outputs
-            if key not in self._outputs:
-                response = await self._client.get(_path(model, "/metadata"), timeout=timeout)
-                answer = _read(self._address, response)
-                self._outputs[key] = _find_output(answer, signature)
-            return {self._outputs[key]: outputs}
+            if _are_several(outputs) == (len(self._outputs[key]) == 1):
+                # Another model is served by now.
+                self._outputs[key] = await self._ask(key, timeout)
+            return _columns(outputs, self._outputs[key])
         except (httpx.HTTPError, OSError) as error:
             raise _http_error(self._address, error) from error
+
+    async def _ask(self, key: tuple[str, str], timeout: float) -> tuple[str, ...]:
+        model, signature = key
+        response = await self._client.get(_path(model, "/metadata"), timeout=timeout)
+        return _find_outputs(_read(self._address, response), signature)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -217,25 +223,20 @@ def _read(address: Address, response: httpx.Response) -> Mapping[str, Any]:
     raise error_of_status(response.status_code)(str(answer.get("error", message)))
 
 
-def _are_named(outputs: Any) -> bool:
-    """Tells whether there are several outputs; of a single one the name is left out.
+def _find_outputs(answer: Mapping[str, Any], signature: str) -> tuple[str, ...]:
+    """Finds in the metadata what a signature's outputs are called; nothing if there is none."""
+    signatures = answer["metadata"]["signature_def"]["signature_def"]
+    return tuple(signatures.get(signature, {}).get("outputs", ()))
 
-    That may be an object, too, but only with the one key `b64`.
+
+def _are_several(outputs: Any) -> bool:
+    """Tells whether there are several outputs, each by its name.
+
+    A single one may be an object, too, but only with the one key `b64`.
     """
     return isinstance(outputs, dict) and len(outputs) > 1
 
 
-def _find_output(answer: Mapping[str, Any], signature: str) -> str:
-    """Finds in the metadata what the only output of a signature is called.
-
-    Raises:
-      UnavailableError: If there are others: the model was replaced after it answered.
-    """
-    signatures = answer["metadata"]["signature_def"]["signature_def"]
-    names = tuple(signatures.get(signature or "serving_default", {}).get("outputs", ()))
-    if len(names) != 1:
-        raise UnavailableError(
-            f"Expected one output of the signature {signature}; got {len(names)}. The model was "
-            "replaced meanwhile; ask again."
-        )
-    return names[0]
+def _columns(outputs: Any, names: tuple[str, ...]) -> Mapping[str, Any]:
+    """Gives a single output its name, which an answer by columns leaves out."""
+    return {names[0]: outputs} if len(names) == 1 else outputs

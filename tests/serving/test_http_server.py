@@ -12,8 +12,9 @@ import zlib
 import pytest
 import uvloop
 
-from serving.errors import ServingError, UnauthenticatedError
-from serving.http_protocol import HttpLimits, HttpServer, Response
+from serving.errors import OverloadedError, ServingError, UnauthenticatedError
+from serving.http_messages import Response
+from serving.http_protocol import HttpLimits, HttpServer
 from serving.rest_api import write_error
 
 SECONDS = 30.0
@@ -60,13 +61,19 @@ class _Server:
         self._loop.call_soon_threadsafe(self._released.set)
 
     @property
+    def held_bytes(self):
+        return self._http.held_bytes
+
+    @property
     def num_connections(self):
         return len(self._http.connections)
 
     async def _run(self, ready):
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._released = asyncio.Event()
-        self._http = HttpServer(self._answer, self._refuse, write_error, self._limits)
+        self._http = HttpServer(
+            self._answer, self._refuse, OverloadedError, write_error, self._limits
+        )
         listening = socket.create_server(("127.0.0.1", 0))
         # What the system keeps beside the server is little, and the same everywhere.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
@@ -236,6 +243,86 @@ def test_who_sends_much_before_it_has_its_answers_has_to_wait():
         found, _ = _responses(connection, "GET", *["POST"] * 20)
         sending.join()
         assert [body for _, body, _ in found[1:]] == ["POST /a 900000 content-length"] * 20
+
+
+class TestLargeBodies:
+    """The bytes of all that are read at once have a limit; small ones are not counted."""
+
+    BODY = b"x" * 200_000
+
+    @pytest.fixture
+    def server(self):
+        with _Server(max_body_bytes=1_000_000, max_held_bytes=300_000) as server:
+            yield server
+
+    def _begin(self, server, num_bytes):
+        """Sends a part of a large body."""
+        connection = server.connect()
+        held = server.held_bytes
+        connection.sendall(_post(b"/a", self.BODY)[: num_bytes - len(self.BODY)])
+        _wait_until(lambda: server.held_bytes >= held + num_bytes - 1_000)
+        return connection
+
+    def test_what_is_too_much_is_refused_until_there_is_room(self, server):
+        slow = [self._begin(server, 160_000) for _ in range(2)]
+        late = server.connect()
+        late.sendall(_post(b"/a", self.BODY) + _post(b"/a", b"x" * 60_000))
+        refused, small = _responses(late, "POST", "POST")[0]
+        assert (refused[0], refused[2]) == (503, "")
+        assert "bytes of large requests are under way" in refused[1]
+        assert small[:2] == (200, "POST /a 60000 content-length")
+        late.sendall(_post(b"/a", self.BODY))
+        assert b"retry-after: 1\r\n" in late.recv(4_096)
+        # One that is finished is answered, and one that is given up makes room as well.
+        slow[0].sendall(self.BODY[:40_000])
+        assert _responses(slow[0], "POST")[0][0][:2] == (200, "POST /a 200000 content-length")
+        slow[1].close()
+        _wait_until(lambda: server.held_bytes == 0)
+        late.sendall(_post(b"/a", self.BODY))
+        assert _responses(late, "POST")[0][0][0] == 200
+        _wait_until(lambda: server.held_bytes == 0)
+
+    def test_they_count_until_they_are_answered(self, server):
+        held = [server.connect() for _ in range(2)]
+        for connection in held:
+            connection.sendall(_post(b"/held", self.BODY))
+        _wait_until(lambda: server.num_asked == 2 and server.held_bytes == 400_000)
+        late = server.connect()
+        late.sendall(_post(b"/a", self.BODY))
+        assert _responses(late, "POST")[0][0][0] == 503
+        server.release()
+        for connection in held:
+            assert _responses(connection, "POST")[0][0][0] == 200
+        _wait_until(lambda: server.held_bytes == 0)
+
+    def test_they_count_as_they_are_decompressed(self, server):
+        slow = [self._begin(server, 160_000) for _ in range(2)]
+        late = server.connect()
+        late.sendall(_post(b"/a", zlib.compress(self.BODY), b"Content-Encoding: deflate"))
+        assert _responses(late, "POST")[0][0][0] == 503
+        for connection in slow:
+            connection.close()
+        _wait_until(lambda: server.held_bytes == 0)
+        late.sendall(_post(b"/a", zlib.compress(self.BODY), b"Content-Encoding: deflate"))
+        assert _responses(late, "POST")[0][0][0] == 200
+
+    def test_one_alone_is_answered_whatever_the_limit(self):
+        with _Server(max_body_bytes=1_000_000, max_held_bytes=1) as server:
+            connection = server.connect()
+            connection.sendall(_post(b"/a", self.BODY) * 3)
+            found, _ = _responses(connection, *["POST"] * 3)
+            assert [status for status, *_ in found] == [200] * 3
+            connection.sendall(_post(b"/a", b"x" * 1_000_001)[:-1_000])
+            _wait_until(lambda: server.held_bytes == 0)
+
+    def test_nothing_is_counted_for_ever(self, server):
+        """Whatever becomes of requests: cut off, refused, pipelined, or ended while they wait."""
+        for end in (b"", b"\x00", b"GET /a HTTP/1.1\r\n\r\n", _post(b"/held", self.BODY) * 2):
+            connection = server.connect()
+            for part in (_post(b"/held", self.BODY), _post(b"/closed", self.BODY), end):
+                connection.sendall(part)
+            connection.close()
+        _wait_until(lambda: server.num_connections == 0 and server.held_bytes == 0)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import datetime
+import http.client
 import ipaddress
 import json
 import pathlib
@@ -372,6 +373,37 @@ class TestLoad:
             with pytest.raises(UnavailableError, match="Start one with `t2rec serve"):
                 client.predict("count", {"steps": [1]})
         assert "Traceback" not in server.log()
+
+
+def test_large_requests_that_dawdle_leave_room_for_others(tiny_versions):
+    """They are refused beyond the bytes that may be under way, while small ones are answered."""
+    arguments = ["--model", str(tiny_versions), "--max-pending-bytes", "100000"]
+    path = "/v1/models/tiny:predict"
+    body = json.dumps({"inputs": {"x": [1.0] * 50_000}})
+    with ServerProcess(arguments) as server, contextlib.ExitStack() as stack:
+        slow, large, small = (
+            stack.enter_context(
+                contextlib.closing(http.client.HTTPConnection(server.rest_address, timeout=30))
+            )
+            for _ in range(3)
+        )
+        slow.putrequest("POST", path)
+        slow.putheader("Content-Length", str(len(body)))
+        slow.endheaders(body[:150_000].encode())
+        while True:
+            large.request("POST", path, body)
+            answer = large.getresponse()
+            told = answer.read().decode()
+            if answer.status == 503:
+                break
+            time.sleep(0.05)  # What the other one sent was not read yet.
+        assert "bytes of large requests are under way. Send it again later." in told
+        assert answer.getheader("retry-after") == "1"
+        small.request("POST", path, json.dumps({"inputs": {"x": [1.0]}}))
+        assert small.getresponse().status == 200
+        slow.send(body[150_000:].encode())
+        assert slow.getresponse().status == 200
+        assert "t2rec_refused_requests_total 1.0" in _get(server.rest_address, "/metrics")[1]
 
 
 def test_configuration_is_followed_and_can_be_sent(tiny, add_version, tmp_path):
