@@ -15,6 +15,7 @@ import uvloop
 from serving.errors import ServingError, UnauthenticatedError
 from serving.http_protocol import HttpLimits, HttpServer, Response
 from serving.rest_api import write_error
+from tests.harnesses.waiting import wait_until
 
 SECONDS = 30.0
 _BUFFER_BYTES = 64 << 10
@@ -126,13 +127,6 @@ def _post(path, body, *lines):
 def _send_what_is_taken(connection, data):
     with contextlib.suppress(OSError):
         connection.sendall(data)
-
-
-def _wait_until(condition):
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 UPGRADE = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAEAAEAA")
@@ -257,7 +251,7 @@ def test_who_waits_or_announces_too_much_is_refused_before_the_body(server, path
     # Who sends the body nevertheless isn't cut off meanwhile.
     connection.sendall(b"x" * 50_000)
     connection.shutdown(socket.SHUT_WR)
-    _wait_until(lambda: server.num_connections == 0)
+    wait_until(lambda: server.num_connections == 0)
 
 
 @pytest.mark.parametrize("size", [10, 90_000, 100_001])
@@ -288,10 +282,10 @@ def test_who_does_not_read_is_cut_off_even_if_it_asks_for_more():
     with _Server(idle_seconds=2.0) as server:
         connection = server.connect(SO_RCVBUF=_BUFFER_BYTES)
         connection.sendall(b"GET /large/4000000 HTTP/1.1\r\n\r\n")
-        _wait_until(lambda: server.num_asked == 1)
+        wait_until(lambda: server.num_asked == 1)
         time.sleep(0.1)
         _send_what_is_taken(connection, b"GET /a HTTP/1.1\r\n\r\n")
-        _wait_until(lambda: server.num_connections == 0)
+        wait_until(lambda: server.num_connections == 0)
 
 
 def test_who_does_not_read_the_last_answers_is_cut_off():
@@ -304,8 +298,8 @@ def test_who_does_not_read_the_last_answers_is_cut_off():
         for connection in connections:
             last = b"GET /large/20000 HTTP/1.1\r\nConnection: close\r\n\r\n"
             _send_what_is_taken(connection, last)
-        _wait_until(lambda: server.num_asked > 3 * len(connections))
-        _wait_until(lambda: server.num_connections == 0)
+        wait_until(lambda: server.num_asked > 3 * len(connections))
+        wait_until(lambda: server.num_connections == 0)
 
 
 def test_who_reads_late_goes_on_where_it_was(server):
@@ -328,7 +322,7 @@ def test_requests_end_with_their_connection(server):
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
     assert server.cancelled.wait(SECONDS)
-    _wait_until(lambda: server.num_connections == 0)
+    wait_until(lambda: server.num_connections == 0)
     assert server.num_asked == 1
 
 
@@ -347,13 +341,34 @@ def test_a_stop_waits_for_all_that_was_asked(server):
     waiting, idle = server.connect(), server.connect()
     waiting.sendall(b"GET /held HTTP/1.1\r\n\r\nGET /a HTTP/1.1\r\n\r\n")
     server.started.wait()
-    _wait_until(lambda: server.num_connections == 2)
+    wait_until(lambda: server.num_connections == 2)
     server.drain()
     assert idle.recv(1) == b""
     server.release()
     found, stream = _responses(waiting, "GET", "GET")
     assert [(status, closing) for status, _, closing in found] == [(200, ""), (200, "close")]
     assert stream.read() == b""
+
+
+def test_connections_beyond_the_most_are_closed_at_once():
+    with _Server(max_connections=2) as server:
+        first, second = server.connect(), server.connect()
+        for connection in (first, second):
+            connection.sendall(b"GET /a HTTP/1.1\r\n\r\n")
+            ((status, *_),), _ = _responses(connection, "GET")
+            assert status == 200
+        third = server.connect()
+        with contextlib.suppress(ConnectionError):
+            third.sendall(b"GET /a HTTP/1.1\r\n\r\n")
+            assert third.recv(1) == b""
+        assert server.num_asked == 2
+        # Once one of the others is gone, there is room again.
+        first.close()
+        wait_until(lambda: server.num_connections == 1)
+        connection = server.connect()
+        connection.sendall(b"GET /a HTTP/1.1\r\n\r\n")
+        ((status, *_),), _ = _responses(connection, "GET")
+        assert status == 200
 
 
 def test_long_requests_are_not_idle():

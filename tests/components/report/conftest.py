@@ -2,9 +2,7 @@
 
 import pytest
 
-
-def interval(value, half=0.01):
-    return {"value": value, "low": value - half, "high": value + half}
+from tests.harnesses.measured import interval
 
 
 def rated(rmse, reliability=True):
