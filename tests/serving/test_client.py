@@ -1,4 +1,5 @@
 import asyncio
+import math
 import subprocess
 import sys
 import time
@@ -244,6 +245,19 @@ def test_only_refusals_are_asked_again():
     with pytest.raises(OverloadedError):
         Client(transport, "t2rec", 0.5, late).rate(["a"], ["b"])
     assert time.monotonic() - begin < 5.0
+
+
+def test_waits_double_and_differ():
+    """Clients that were refused together come back apart, and ever later."""
+    retries = Retries(attempts=5, first_seconds=1.0)
+    for attempt, base in ((1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0)):
+        waits = [retries.delay(attempt, OverloadedError("full"), math.inf) for _ in range(400)]
+        assert min(waits) >= 0.5 * base
+        assert max(waits) <= 1.5 * base
+        # Of 400 uniform draws none is in an outer tenth once in 10^18 times.
+        assert min(waits) < 0.6 * base
+        assert max(waits) > 1.4 * base
+    assert retries.delay(5, OverloadedError("full"), math.inf) is None
 
 
 def test_answers_as_a_table(client):
