@@ -13,22 +13,24 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 
 
-.PHONY: run test nightly-test check format bench image flink-test spark-test clean lock environment
+.PHONY: run test nightly-test lint check format bench image flink-test spark-test clean lock environment
 
 run: environment ## Generate data, run the pipeline, push, and ask for recommendations.
 	$(BIN)/t2rec run --root $(ROOT)
 	$(BIN)/t2rec query --model $(ROOT) --exclude-seen --k 5
 
-test: environment ## Run all tests.
+test: lint ## Lint, check types and run all tests.
 	$(PYTEST)
 
 nightly-test: environment ## Run the pipeline as Kubeflow would, over three spans, by two workers.
 	$(PYTEST) -m nightly
 
-check: environment ## Lint, check types and run the fast tests.
+lint: environment ## Lint, and check the format and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+check: lint ## Lint, check types and run the fast tests.
 	$(PYTEST) -m "not slow and not nightly"
 
 format: environment ## Rewrite the code in the house's format.
@@ -51,7 +53,7 @@ clean: ## Remove the environment and everything that runs wrote.
 	rm -rf $(VENV) $(TOOLS) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .engines
 
 lock: environment ## Pin the whole dependency tree anew.
-	uv pip compile requirements.in --python-version $(PYTHON_VERSION) --output-file requirements.lock \
+	PATH="$$PATH:$(TOOLS)/bin" uv pip compile requirements.in --python-version $(PYTHON_VERSION) --output-file requirements.lock \
 		--no-emit-index-url --no-header --quiet
 
 environment: $(VENV)/.complete

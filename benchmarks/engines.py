@@ -14,11 +14,6 @@ import tempfile
 import time
 import urllib.request
 
-from components import artifacts
-from components.yelp_example_gen import executor, spec
-from models.errors import InputError
-from pipeline import beam_engines, synth
-
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -30,11 +25,17 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--state", type=pathlib.Path, default=pathlib.Path(".engines/flink"))
     parser.add_argument("--rest", default="http://localhost:8081")
     args = parser.parse_args(argv)
+    # What is imported here would count as memory of whatever is started later.
+    from models.errors import InputError
+    from pipeline import beam_engines
+
     try:
         beam_engines.Engine.from_url(args.engine).check_reachable()
     except InputError as error:
         print(f"left out: {error}", flush=True)
         return
+    from pipeline import synth
+
     with tempfile.TemporaryDirectory(prefix="t2rec-engines-") as folder:
         root = pathlib.Path(folder)
         synth.generate(str(root / "data"), args.reviews, seed=1)
@@ -56,6 +57,9 @@ def main(argv: list[str]) -> None:
 def _ingest(data: pathlib.Path, out: pathlib.Path, beam_args: list[str]) -> None:
     from tfx.dsl.components.base import base_beam_executor
     from tfx.types import standard_artifacts
+
+    from components import artifacts
+    from components.yelp_example_gen import executor, spec
 
     keys = (spec.INTERACTIONS_KEY, spec.USERS_KEY, spec.BUSINESSES_KEY)
     outputs = {key: [standard_artifacts.Examples()] for key in keys}

@@ -13,7 +13,7 @@ def main(arguments: list[str] | None = None) -> None:
       arguments: Command line; see `--help`.
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks index_scale", description=__doc__)
-    parser.add_argument("--businesses", type=int, default=10_000_000)
+    parser.add_argument("--businesses", type=int, default=1_000_000, help="10 million need 20 GB")
     parser.add_argument("--queries", type=int, default=500)
     parser.add_argument("--leaves-by-root", type=float, default=2.0, help="leaves / √businesses")
     options = parser.parse_args(arguments or [])

@@ -53,7 +53,7 @@ def _timed(name: str) -> Iterator[None]:
     wall, cpu = time.perf_counter(), time.process_time()
     yield
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     print(f"  {name}: {wall:.1f} s, {cpu:.1f} CPU s; {peak_mb:,.0f} MB until then", flush=True)
 
 

@@ -52,15 +52,14 @@ class Load:
         return self.answered / self.seconds
 
 
-def need(tool: str) -> None:
-    """Makes sure that a tool is there.
-
-    Raises:
-      SystemExit: If it isn't.
-    """
-    if not shutil.which(tool):
-        package = {"h2load": "nghttp2-client"}.get(tool, tool)
-        raise SystemExit(f"Expected {tool} on the path; install it (apt install {package}).")
+def missing(*tools: str) -> str:
+    """Says which tools are not there and how to install them; "" if all are."""
+    absent = [tool for tool in tools if not shutil.which(tool)]
+    if not absent:
+        return ""
+    packages = {"h2load": "nghttp2-client", "taskset": "util-linux"}
+    wanted = " ".join(packages.get(tool, tool) for tool in absent)
+    return f"Expected {', '.join(absent)} on the path. Install them (apt install {wanted})."
 
 
 def load_rest(

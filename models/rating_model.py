@@ -41,10 +41,6 @@ class RatingModel(tfrs.Model):
           sums: Rating sums over the training interactions.
         """
         super().__init__()
-        # Keras hands out seeds in turn, and the first two used to be a retrieval block's: passed
-        # over, a seed gives what it gave in all that was measured and written down.
-        for _ in range(2):
-            tf.keras.initializers.RandomNormal()([])
         self.options = options
         self.sums = sums
         self.factors = Factors.none(users.num_rows, businesses.num_rows)

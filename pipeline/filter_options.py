@@ -16,7 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exclude", metavar="BUSINESS_ID", nargs="+", default=[])
     parser.add_argument("--category", default="")
     parser.add_argument("--city", default="")
-    parser.add_argument("--open-at", metavar="WHEN", help="now, or a day and a time: 'Fri 21:00'")
+    parser.add_argument(
+        "--open-at", metavar="WHEN",
+        help="a day and a time of the place: 'Fri 21:00', or now: those of this machine's clock",
+    )  # fmt: skip
     parser.add_argument(
         "--near", metavar=("LATITUDE", "LONGITUDE", "KM"), type=float, nargs=3,
         help="degrees, and how far from there at most",

@@ -251,6 +251,7 @@ class ModelManager:
 
     def _update_model(self, model: ModelConfig) -> None:
         there = model_folders.list_versions(model.base_path)
+        self._forget_broken(model.name, there)
         if not there and self._available(model.name):
             return  # A folder that was emptied is no reason to stop answering.
         # What can't be loaded makes room for an older version, which may be broken, too.
@@ -264,6 +265,15 @@ class ModelManager:
         for number, version in self._available(model.name).items():
             if number not in wanted:
                 self._drop(version)
+
+    def _forget_broken(self, name: str, there: Mapping[int, str]) -> None:
+        """Forgets broken versions that were removed, so that no alert goes on for them."""
+        with self._lock:
+            known = self._versions.get(name, {})
+            for number in [n for n, version in known.items() if version.status.code != "OK"]:
+                if number not in there:
+                    del known[number]
+                    self._broken.get(name, {}).pop(number, None)
 
     def _still_broken(self, name: str, there: dict[int, str]) -> set[int]:
         return {

@@ -42,10 +42,6 @@ def test_columns_by_hand():
     ]
 
 
-def _priors(businesses):
-    return Priors(np.full(6, 0.5), businesses, np.zeros(0), 0.0, 0.0, np.zeros(0))
-
-
 class TestSumRatings:
     ratings = Interactions(
         np.array([0, 0, 1]),

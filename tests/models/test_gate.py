@@ -138,6 +138,59 @@ def test_a_slice_that_is_significantly_worse_fails():
     assert failed[0].startswith("slice cold_user: rmse minus that of bias is +0.2000")
 
 
+def noisy(shift, num):
+    """Differences whose mean is `shift`; their interval is wider than .05 to each side."""
+    return shift + np.tile([0.5, -0.5], num // 2)
+
+
+def test_a_slice_that_may_be_as_good_as_before_passes():
+    base = np.full(NUM, 2.0)
+    ours = base - 0.5
+    cold = np.arange(NUM // 2)
+    ours[cold] = base[cold] + noisy(0.02, len(cold))
+    tables = {
+        name: UserSums(
+            users,
+            {NUM_RATINGS: np.ones(len(users))},
+            {("t2rec", "rmse"): ours[users], ("bias", "rmse"): base[users]},
+        )
+        for name, users in {ALL: np.arange(NUM), "cold_user": cold}.items()
+    }
+    measured = Measurements(
+        {"rmse": Metric(NUM_RATINGS, is_loss=True)}, lambda *_: tables, UserBootstrap(NUM)
+    )
+    difference = measured.difference("t2rec", "bias", "rmse", "cold_user")
+    assert difference.low < 0 < difference.value
+    checks = judge(GateOptions(slices=("cold_user",)), Evidence(measured, {"bias": 1.0}, {}), None)
+    assert not texts(checks, False)
+    assert checks[-1].text.endswith("not significantly worse")
+
+
+@pytest.mark.parametrize("is_loss", [True, False])
+def test_a_regression_that_may_be_none_is_forgiven(is_loss):
+    # .03 worse than the served model, of whose 1.7 or .7 1 % is .017 or .007.
+    metric, sign = ("rmse", 1) if is_loss else ("recall@20", -1)
+    previous = np.full(NUM, 1.7 if is_loss else 0.7)
+    table = UserSums(
+        np.arange(NUM),
+        {NUM_USERS: np.ones(NUM), NUM_RATINGS: np.ones(NUM)},
+        {
+            ("t2rec", metric): previous + sign * noisy(0.03, NUM),
+            ("previous", metric): previous,
+            ("bias" if is_loss else "als", metric): previous + sign * 0.5,
+        },
+    )
+    counted = Metric(NUM_RATINGS if is_loss else NUM_USERS, is_loss=is_loss)
+    measured = Measurements({metric: counted}, lambda *_: {ALL: table}, UserBootstrap(NUM))
+    difference = measured.difference("t2rec", "previous", metric)
+    assert difference.low < 0 < difference.high
+    assert sign * difference.value == pytest.approx(0.03)
+    evidence = Evidence(measured, {"bias": 0.0, "als": 0.0}, {})
+    checks = judge(GateOptions(slices=()), *((evidence, None) if is_loss else (None, evidence)))
+    assert not texts(checks, False)
+    assert "no regression beyond 0.01" in checks[-1].text
+
+
 def test_a_slice_of_three_users_is_left_out_and_one_of_nobody_too():
     shifts = {"t2rec": -0.2, "bias": 0.0}
     evidence = rating(shifts, slices={"cold_user": np.arange(3)})

@@ -133,6 +133,12 @@ class TestQuerySets:
         assert len(query_sets(tables, queries[:80])[WEIGHTED]) == 2
 
 
+def test_a_recall_must_be_two_standard_errors_above_its_target():
+    # .995 - 2 × .002 is .991, .995 - 2 × .003 is .989.
+    assert Point(PLAIN, 100, Effort(10, 100), 0.995, 0.002, 1.0).reaches(0.99)
+    assert not Point(PLAIN, 100, Effort(10, 100), 0.995, 0.003, 1.0).reaches(0.99)
+
+
 def test_more_effort_is_tried_only_while_it_helps(large, queries):
     index = ScannIndex(large, num_leaves=100)
     asked = queries[:100] * large.score_weights

@@ -1,5 +1,6 @@
 from models import gate
 from pipeline import console
+from tests.harnesses.measured import interval
 
 
 def test_table_aligns_the_first_column_left_and_the_others_right():
@@ -14,12 +15,8 @@ def test_table_aligns_the_first_column_left_and_the_others_right():
 INDEX = {"recall@10": 0.991, "speedup_vs_exact": 2.0, "num_candidates": 1_200, "num_leaves": 35}
 
 
-def interval(value):
-    return {"value": value, "low": value - 0.5, "high": value + 0.5}
-
-
 def rated(value, **slices):
-    return {"rmse": interval(value), "mae": interval(value), "slices": slices}
+    return {"rmse": interval(value, 0.5), "mae": interval(value, 0.5), "slices": slices}
 
 
 def test_metrics_tables_show_models_slices_and_reasons():

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import math
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import tensorflow as tf
 from models.errors import InputError
 from serving.client import (
     Client,
+    Filters,
     LocalClient,
     Newcomer,
     Recommendation,
@@ -64,6 +66,67 @@ def test_padding_is_dropped(client):
     assert [len(row) for row in client.recommend(["user-00", "nobody"], k=50)] == [30, 30]
     assert client.recommend(["user-00"], category="no such category") == [[]]
     assert [len(row) for row in client.similar(["place-0000", "unknown"], k=50)] == [29, 30]
+
+
+def test_newcomers_are_sent_with_their_stars_and_covariates(client, exact_model):
+    """Against inputs written by hand: all clients make theirs with the same code."""
+    newcomers = [
+        Newcomer({"place-0003": 5.0, "place-0007": 1.0}, {"fans": 40}),
+        Newcomer({"place-0003": 1.0}, {"useful": 2}),
+    ]
+    outputs = exact_model.call(
+        "recommend_features",
+        {
+            "history_business_id": [["place-0003", "place-0007"], ["place-0003", ""]],
+            "history_stars": [[5.0, 1.0], [1.0, 0.0]],
+            "fans": [40, -1],
+            "useful": [-1, 2],
+            "k": [4],
+        },
+    )
+    found = client.recommend_to_newcomers(newcomers, k=4)
+    for row, *columns in zip(
+        found, *(outputs[name] for name in ("business_id", "score", "rating")), strict=True
+    ):
+        _assert_recommends(row, [(i.decode(), *rest) for i, *rest in zip(*columns, strict=True)])
+    # Stars, covariates and the businesses themselves all matter here.
+    for other in (
+        Newcomer({"place-0003": 1.0, "place-0007": 5.0}, {"fans": 40}),
+        Newcomer({"place-0003": 5.0, "place-0007": 1.0}),
+    ):
+        assert client.recommend_to_newcomers([other], k=4) != found[:1]
+
+
+def test_filters_become_inputs_by_name():
+    assert Filters().inputs() == {"k": [10]}
+    assert Filters(
+        k=3,
+        exclude_seen=True,
+        exclude_business_ids=("a", "b"),
+        category="Bars",
+        city="Reno",
+        open_at_minute=0,
+        near_degrees=(39.5, -119.8),
+        within_km=2.5,
+        min_stars=4.0,
+        retrieval_weight=0.0,
+        rating_weight=0.25,
+        shortlist=50,
+    ).inputs() == {
+        "k": [3],
+        "exclude_seen": [True],
+        "exclude_business_id": [["a", "b"]],
+        "category": ["Bars"],
+        "city": ["Reno"],
+        "open_at_minute": [0],
+        "latitude_degrees": [39.5],
+        "longitude_degrees": [-119.8],
+        "within_km": [2.5],
+        "min_stars": [4.0],
+        "retrieval_weight": [0.0],
+        "rating_weight": [0.25],
+        "shortlist": [50],
+    }
 
 
 def test_no_users_need_no_call(client):
@@ -253,6 +316,19 @@ def test_only_refusals_are_asked_again():
     with pytest.raises(OverloadedError):
         Client(transport, "t2rec", 0.5, late).rate(["a"], ["b"])
     assert time.monotonic() - begin < 5.0
+
+
+def test_waits_double_and_differ():
+    """Clients that were refused together come back apart, and ever later."""
+    retries = Retries(attempts=5, first_seconds=1.0)
+    for attempt, base in ((1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0)):
+        waits = [retries.delay(attempt, OverloadedError("full"), math.inf) for _ in range(400)]
+        assert min(waits) >= 0.5 * base
+        assert max(waits) <= 1.5 * base
+        # Of 400 uniform draws none is in an outer tenth once in 10^18 times.
+        assert min(waits) < 0.6 * base
+        assert max(waits) > 1.4 * base
+    assert retries.delay(5, OverloadedError("full"), math.inf) is None
 
 
 def test_answers_as_a_table(client):

@@ -181,6 +181,10 @@ def test_kserve_serves_what_it_copies():
     assert options.models == ["/mnt/models"]
     assert options.model_name == service["metadata"]["name"]
     assert options.port == container["ports"][0]["containerPort"]
+    # As much at a time as in the other cluster.
+    (other,) = _documents("kubernetes.yaml")[0]["spec"]["template"]["spec"]["containers"]
+    assert options.num_workers == _options(other["args"]).num_workers == 1
+    assert all(setting in container["env"] for setting in other["env"])
 
 
 def test_rules_and_dashboard_ask_for_metrics_that_there_are(exact_server):
@@ -201,6 +205,8 @@ def test_rules_and_dashboard_ask_for_metrics_that_there_are(exact_server):
     asked = {name for expr in expressions for name in re.findall(r"\b(?:t2rec|process)_\w+", expr)}
     assert len(asked) > 8
     assert asked <= there
+    # The name of a job is up to whoever scrapes.
+    assert not [expr for expr in expressions if re.search(r"\bjob\b", expr)]
     for rule in rules:
         assert {"alert", "expr", "for", "labels", "annotations"} == rule.keys()
     identifiers = [panel["id"] for panel in dashboard["panels"]]

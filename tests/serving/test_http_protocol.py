@@ -212,11 +212,13 @@ def test_half_a_request_before_a_half_close_ends_the_connection(connect):
 @pytest.mark.parametrize("sent", [PREDICT, _post(BODY)[:-5]])
 def test_who_dawdles_is_cut_off(connect, sent):
     """The server of these tests gives a request two seconds to arrive, in however many parts."""
+    begin = time.monotonic()  # Before the server's clock.
     connection = connect()
-    begin = time.monotonic()
     connection.sendall(sent[:-3])
+    num_parts = 0
     with pytest.raises((ConnectionError, TimeoutError)):
         for byte in b"abc" * 40:
+            num_parts += 1
             time.sleep(0.2)
             connection.sendall(b"X: %c\r\n" % byte if sent is PREDICT else b"")
             connection.settimeout(0.01)
@@ -225,7 +227,9 @@ def test_who_dawdles_is_cut_off(connect, sent):
                     raise ConnectionError
             except TimeoutError:
                 continue
-    assert 1.0 < time.monotonic() - begin < 8.0
+    assert time.monotonic() - begin > 1.9
+    # By parts, eight seconds of them, for this process may be held up itself.
+    assert num_parts < 40
 
 
 def test_others_are_answered_meanwhile(connect):

@@ -16,6 +16,7 @@ from serving.errors import OverloadedError, ServingError, UnauthenticatedError
 from serving.http_messages import Response
 from serving.http_protocol import HttpLimits, HttpServer
 from serving.rest_api import write_error
+from tests.harnesses.waiting import wait_until
 
 SECONDS = 30.0
 _BUFFER_BYTES = 64 << 10
@@ -133,13 +134,6 @@ def _post(path, body, *lines):
 def _send_what_is_taken(connection, data):
     with contextlib.suppress(OSError):
         connection.sendall(data)
-
-
-def _wait_until(condition):
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 UPGRADE = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAEAAEAA")
@@ -260,7 +254,7 @@ class TestLargeBodies:
         connection = server.connect()
         held = server.held_bytes
         connection.sendall(_post(b"/a", self.BODY)[: num_bytes - len(self.BODY)])
-        _wait_until(lambda: server.held_bytes >= held + num_bytes - 1_000)
+        wait_until(lambda: server.held_bytes >= held + num_bytes - 1_000)
         return connection
 
     def test_what_is_too_much_is_refused_until_there_is_room(self, server):
@@ -277,23 +271,23 @@ class TestLargeBodies:
         slow[0].sendall(self.BODY[:40_000])
         assert _responses(slow[0], "POST")[0][0][:2] == (200, "POST /a 200000 content-length")
         slow[1].close()
-        _wait_until(lambda: server.held_bytes == 0)
+        wait_until(lambda: server.held_bytes == 0)
         late.sendall(_post(b"/a", self.BODY))
         assert _responses(late, "POST")[0][0][0] == 200
-        _wait_until(lambda: server.held_bytes == 0)
+        wait_until(lambda: server.held_bytes == 0)
 
     def test_they_count_until_they_are_answered(self, server):
         held = [server.connect() for _ in range(2)]
         for connection in held:
             connection.sendall(_post(b"/held", self.BODY))
-        _wait_until(lambda: server.num_asked == 2 and server.held_bytes == 400_000)
+        wait_until(lambda: server.num_asked == 2 and server.held_bytes == 400_000)
         late = server.connect()
         late.sendall(_post(b"/a", self.BODY))
         assert _responses(late, "POST")[0][0][0] == 503
         server.release()
         for connection in held:
             assert _responses(connection, "POST")[0][0][0] == 200
-        _wait_until(lambda: server.held_bytes == 0)
+        wait_until(lambda: server.held_bytes == 0)
 
     def test_they_count_as_they_are_decompressed(self, server):
         slow = [self._begin(server, 160_000) for _ in range(2)]
@@ -302,7 +296,7 @@ class TestLargeBodies:
         assert _responses(late, "POST")[0][0][0] == 503
         for connection in slow:
             connection.close()
-        _wait_until(lambda: server.held_bytes == 0)
+        wait_until(lambda: server.held_bytes == 0)
         late.sendall(_post(b"/a", zlib.compress(self.BODY), b"Content-Encoding: deflate"))
         assert _responses(late, "POST")[0][0][0] == 200
 
@@ -313,7 +307,7 @@ class TestLargeBodies:
             found, _ = _responses(connection, *["POST"] * 3)
             assert [status for status, *_ in found] == [200] * 3
             connection.sendall(_post(b"/a", b"x" * 1_000_001)[:-1_000])
-            _wait_until(lambda: server.held_bytes == 0)
+            wait_until(lambda: server.held_bytes == 0)
 
     def test_nothing_is_counted_for_ever(self, server):
         """Whatever becomes of requests: cut off, refused, pipelined, or ended while they wait."""
@@ -322,7 +316,7 @@ class TestLargeBodies:
             for part in (_post(b"/held", self.BODY), _post(b"/closed", self.BODY), end):
                 connection.sendall(part)
             connection.close()
-        _wait_until(lambda: server.num_connections == 0 and server.held_bytes == 0)
+        wait_until(lambda: server.num_connections == 0 and server.held_bytes == 0)
 
 
 @pytest.mark.parametrize(
@@ -344,7 +338,7 @@ def test_who_waits_or_announces_too_much_is_refused_before_the_body(server, path
     # Who sends the body nevertheless isn't cut off meanwhile.
     connection.sendall(b"x" * 50_000)
     connection.shutdown(socket.SHUT_WR)
-    _wait_until(lambda: server.num_connections == 0)
+    wait_until(lambda: server.num_connections == 0)
 
 
 @pytest.mark.parametrize("size", [10, 90_000, 100_001])
@@ -375,10 +369,10 @@ def test_who_does_not_read_is_cut_off_even_if_it_asks_for_more():
     with _Server(idle_seconds=2.0) as server:
         connection = server.connect(SO_RCVBUF=_BUFFER_BYTES)
         connection.sendall(b"GET /large/4000000 HTTP/1.1\r\n\r\n")
-        _wait_until(lambda: server.num_asked == 1)
+        wait_until(lambda: server.num_asked == 1)
         time.sleep(0.1)
         _send_what_is_taken(connection, b"GET /a HTTP/1.1\r\n\r\n")
-        _wait_until(lambda: server.num_connections == 0)
+        wait_until(lambda: server.num_connections == 0)
 
 
 def test_who_does_not_read_the_last_answers_is_cut_off():
@@ -391,8 +385,8 @@ def test_who_does_not_read_the_last_answers_is_cut_off():
         for connection in connections:
             last = b"GET /large/20000 HTTP/1.1\r\nConnection: close\r\n\r\n"
             _send_what_is_taken(connection, last)
-        _wait_until(lambda: server.num_asked > 3 * len(connections))
-        _wait_until(lambda: server.num_connections == 0)
+        wait_until(lambda: server.num_asked > 3 * len(connections))
+        wait_until(lambda: server.num_connections == 0)
 
 
 def test_who_reads_late_goes_on_where_it_was(server):
@@ -415,7 +409,7 @@ def test_requests_end_with_their_connection(server):
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
     assert server.cancelled.wait(SECONDS)
-    _wait_until(lambda: server.num_connections == 0)
+    wait_until(lambda: server.num_connections == 0)
     assert server.num_asked == 1
 
 
@@ -434,13 +428,34 @@ def test_a_stop_waits_for_all_that_was_asked(server):
     waiting, idle = server.connect(), server.connect()
     waiting.sendall(b"GET /held HTTP/1.1\r\n\r\nGET /a HTTP/1.1\r\n\r\n")
     server.started.wait()
-    _wait_until(lambda: server.num_connections == 2)
+    wait_until(lambda: server.num_connections == 2)
     server.drain()
     assert idle.recv(1) == b""
     server.release()
     found, stream = _responses(waiting, "GET", "GET")
     assert [(status, closing) for status, _, closing in found] == [(200, ""), (200, "close")]
     assert stream.read() == b""
+
+
+def test_connections_beyond_the_most_are_closed_at_once():
+    with _Server(max_connections=2) as server:
+        first, second = server.connect(), server.connect()
+        for connection in (first, second):
+            connection.sendall(b"GET /a HTTP/1.1\r\n\r\n")
+            ((status, *_),), _ = _responses(connection, "GET")
+            assert status == 200
+        third = server.connect()
+        with contextlib.suppress(ConnectionError):
+            third.sendall(b"GET /a HTTP/1.1\r\n\r\n")
+            assert third.recv(1) == b""
+        assert server.num_asked == 2
+        # Once one of the others is gone, there is room again.
+        first.close()
+        wait_until(lambda: server.num_connections == 1)
+        connection = server.connect()
+        connection.sendall(b"GET /a HTTP/1.1\r\n\r\n")
+        ((status, *_),), _ = _responses(connection, "GET")
+        assert status == 200
 
 
 def test_long_requests_are_not_idle():

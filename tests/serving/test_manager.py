@@ -11,6 +11,7 @@ from models.errors import InputError
 from serving import model_config
 from serving.errors import FailedPreconditionError, InvalidRequestError, NotFoundError
 from serving.manager import ModelManager, ModelRef, following
+from tests.harnesses.waiting import wait_until
 
 TINY = ModelRef("tiny")
 
@@ -35,18 +36,11 @@ def _states(manager):
     return {status.version: status.state for status in manager.statuses(TINY)}
 
 
-def _wait_until(check, seconds=30.0):
-    end = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < end, "It did not happen in time"
-        time.sleep(0.02)
-
-
 def test_new_version_replaces_the_old_one(manager, tiny, add_version):
     manager.apply(_config(tiny))
     assert _answer(manager) == (1, [[1.0]])
     add_version(10)
-    _wait_until(lambda: _states(manager) == {10: "AVAILABLE", 1: "END"})
+    wait_until(lambda: _states(manager) == {10: "AVAILABLE", 1: "END"})
     assert _answer(manager) == (10, [[2.0]])
     with pytest.raises(NotFoundError, match=r"Specific\(tiny, 1\)"):
         manager.lease(ModelRef("tiny", 1))
@@ -67,13 +61,13 @@ def test_version_in_use_is_freed_after_its_last_request(manager, tiny, add_versi
     with manager.lease(TINY) as version:
         model = version.model
         add_version(2)
-        _wait_until(lambda: _states(manager).get(1) == "UNLOADING")
+        wait_until(lambda: _states(manager).get(1) == "UNLOADING")
         # The new one answers while the old one still finishes.
         assert _answer(manager) == (2, [[2.0]])
         assert model.call("", {"x": [0.0]})["y"].tolist() == [[1.0]]
     freed = weakref.ref(model)
     del model
-    _wait_until(lambda: _states(manager)[1] == "END")
+    wait_until(lambda: _states(manager)[1] == "END")
     gc.collect()
     assert freed() is None
 
@@ -81,7 +75,7 @@ def test_version_in_use_is_freed_after_its_last_request(manager, tiny, add_versi
 def test_broken_version_leaves_the_old_one_and_says_why(manager, tiny, add_version, caplog):
     manager.apply(_config(tiny))
     add_version(2, broken=True)
-    _wait_until(lambda: 2 in _states(manager) and _states(manager)[2] == "END")
+    wait_until(lambda: 2 in _states(manager) and _states(manager)[2] == "END")
     (broken,) = manager.statuses(ModelRef("tiny", 2))
     assert (broken.code, broken.state) == ("UNKNOWN", "END")
     assert "got 11 bytes of something else" in broken.message
@@ -94,7 +88,7 @@ def test_broken_version_leaves_the_old_one_and_says_why(manager, tiny, add_versi
     add_version(3)
     (tiny / "3" / "saved_model.pb").rename(tiny / "2" / "saved_model.pb")
     (tiny / "3").rename(tiny / "incoming-3")
-    _wait_until(lambda: _states(manager).get(2) == "AVAILABLE")
+    wait_until(lambda: _states(manager).get(2) == "AVAILABLE")
     assert _answer(manager) == (2, [[2.0]])
 
 
@@ -158,7 +152,7 @@ def test_model_without_a_version_is_told_and_followed(manager, tiny, add_version
         manager.apply(_config(tiny))
     assert not manager.is_ready()
     add_version(4)
-    _wait_until(manager.is_ready)
+    wait_until(manager.is_ready)
 
 
 def test_storage_that_fails_stops_no_other_model(manager, tiny, add_version, caplog):
@@ -172,7 +166,7 @@ def test_storage_that_fails_stops_no_other_model(manager, tiny, add_version, cap
         manager.apply(config)
     assert _answer(manager)[0] == 1
     add_version(2)
-    _wait_until(lambda: _answer(manager)[0] == 2)
+    wait_until(lambda: _answer(manager)[0] == 2)
     time.sleep(0.3)
     assert caplog.text.count("away can't be followed: Expected a path that can be read") == 1
 
@@ -202,8 +196,8 @@ def test_requests_during_swaps_never_fail(manager, tiny, add_version):
         thread.start()
     for number in (2, 3, 4):
         add_version(number)
-        _wait_until(lambda number=number: _states(manager).get(number) == "AVAILABLE")
-    _wait_until(lambda: _states(manager)[3] == "END")
+        wait_until(lambda number=number: _states(manager).get(number) == "AVAILABLE")
+    wait_until(lambda: _states(manager)[3] == "END")
     done.set()
     for thread in threads:
         thread.join()

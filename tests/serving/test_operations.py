@@ -8,6 +8,7 @@ import ipaddress
 import json
 import pathlib
 import re
+import shutil
 import ssl
 import subprocess
 import sys
@@ -40,6 +41,7 @@ from serving.retries import Retries
 from serving.server import serve
 from serving.server_options import ServerOptions
 from serving.server_process import ServerProcess
+from tests.harnesses.waiting import wait_until
 
 ONCE = Retries(attempts=1)
 
@@ -288,10 +290,14 @@ class TestLoad:
         with grpc.insecure_channel(server.grpc_address) as channel:
             stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
             begin = time.monotonic()
+            stub.Predict(request, timeout=60)
+            whole = time.monotonic() - begin
+            begin = time.monotonic()
             with pytest.raises(grpc.RpcError) as error:
                 stub.Predict(request, timeout=0.2)
             assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-            assert time.monotonic() - begin < 2.0
+            # On a machine that is busy everything takes longer, the whole answer most of all.
+            assert time.monotonic() - begin < max(2.0, whole)
 
     def test_metrics_tell_versions_latency_and_batches(self, server):
         with connect(server.rest_address, "tiny") as client:
@@ -339,10 +345,7 @@ class TestLoad:
                 yield from ()
 
             calls = [predict.future(nothing(), timeout=60) for _ in range(30)]
-            end = time.monotonic() + 30
-            while sum(call.done() for call in calls) < 30 - 18:
-                assert time.monotonic() < end
-                time.sleep(0.05)
+            wait_until(lambda: sum(call.done() for call in calls) >= 30 - 18)
             refused = [call.code().name for call in calls if call.done()]
             assert refused == ["RESOURCE_EXHAUSTED"] * (30 - 18)  # The limit is 2 + 16.
             for call in calls:
@@ -361,7 +364,8 @@ class TestLoad:
         with connect(server.rest_address, "tiny", retries=ONCE) as client:
             with concurrent.futures.ThreadPoolExecutor(2) as pool:
                 slow = pool.submit(client.predict, "count", {"steps": [300_000]})
-                time.sleep(0.3)
+                pending = "\nt2rec_pending_requests 1.0"
+                wait_until(lambda: pending in _get(server.rest_address, "/metrics")[1])
                 stopped = pool.submit(server.stop)
                 assert slow.result()["counted"] == [300_000]
                 answered = time.monotonic()
@@ -414,14 +418,9 @@ def test_configuration_is_followed_and_can_be_sent(tiny, add_version, tmp_path):
     with ServerProcess(options) as server:
         two = model.replace("one", "two")
         file.write_text(f"model_config_list {{ {model} {two} }}")
-        end = time.monotonic() + 30
-        while _get(server.rest_address, "/v1/models/two")[0] != 200:
-            assert time.monotonic() < end
-            time.sleep(0.1)
+        wait_until(lambda: _get(server.rest_address, "/v1/models/two")[0] == 200)
         file.write_text("nonsense")
-        while "Serving goes on as before" not in server.log():
-            assert time.monotonic() < end
-            time.sleep(0.1)
+        wait_until(lambda: "Serving goes on as before" in server.log())
         add_version(7)
         reload = model_management_pb2.ReloadConfigRequest()
         text_format.Parse(
@@ -470,32 +469,48 @@ def test_models_that_can_not_answer_are_metrics(tiny, add_version, tmp_path):
     assert 't2rec_broken_model_version{model="broken",version="2"} 1.0' in metrics
 
 
+def test_broken_version_is_a_metric_until_its_folder_is_removed(tiny, add_version):
+    """So the alert T2recBrokenVersion ends once somebody did something about it."""
+    add_version(2, broken=True)
+    line = 't2rec_broken_model_version{model="tiny",version="2"} 1.0'
+    with ServerProcess([f"--model={tiny}", "--poll-seconds=0.1"]) as server:
+
+        def metrics():
+            return _get(server.rest_address, "/metrics")[1].splitlines()
+
+        assert line in metrics()
+        # A newer version that works does not mend this one.
+        add_version(3)
+        available = 't2rec_model_version{model="tiny",state="AVAILABLE",version="3"} 1.0'
+        wait_until(lambda: available in metrics())
+        assert line in metrics()
+        shutil.rmtree(tiny / "2")
+        wait_until(lambda: line not in metrics())
+        assert available in metrics()
+
+
 def test_configuration_is_followed_after_one_that_fails(tiny, tmp_path):
     file = tmp_path / "models.config"
     model = f'config {{ name: "one" base_path: "{tiny}" }}'
     file.write_text(f"model_config_list {{ {model} }}")
     options = [f"--model-config-file={file}", "--model-config-poll-seconds=1"]
     with ServerProcess(options) as server:
-        end = time.monotonic() + 30
-
-        def wait_until(check):
-            while not check():
-                assert time.monotonic() < end, server.log()
-                time.sleep(0.1)
-
         away = model.replace(str(tiny), "nosuch://bucket/model").replace("one", "away")
         two = model.replace("one", "two")
         file.write_text(f"model_config_list {{ {away} {two} }}")
-        wait_until(lambda: "did not become available: {{name: away}}; Expected" in server.log())
+        wait_until(
+            lambda: "did not become available: {{name: away}}; Expected" in server.log(),
+            told=server.log,
+        )
         assert "all else is served" in server.log()
         assert [_get(server.rest_address, f"/v1/models/{n}")[0] for n in ("one", "two")] == [
             404,
             200,
         ]
         file.unlink()
-        wait_until(lambda: "Serving goes on as before" in server.log())
+        wait_until(lambda: "Serving goes on as before" in server.log(), told=server.log)
         file.write_text(f"model_config_list {{ {model} }}")
-        wait_until(lambda: _get(server.rest_address, "/v1/models/one")[0] == 200)
+        wait_until(lambda: _get(server.rest_address, "/v1/models/one")[0] == 200, told=server.log)
         assert "Traceback" not in server.log()
 
 

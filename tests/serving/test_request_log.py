@@ -13,6 +13,7 @@ from tensorflow_serving.config.logging_config_pb2 import LoggingConfig
 
 from serving.core import Prediction
 from serving.request_log import RequestLog
+from tests.harnesses.waiting import wait_until
 
 
 @pytest.fixture
@@ -38,13 +39,6 @@ def _logged(tmp_path):
     ]
     logs = [prediction_log_pb2.PredictionLog.FromString(record) for record in records]
     return [log.predict_log.request.inputs["x"].float_val[0] for log in logs]
-
-
-def _wait_until(check):
-    end = time.monotonic() + 30
-    while not check():
-        assert time.monotonic() < end, "It did not happen in time"
-        time.sleep(0.02)
 
 
 @contextlib.contextmanager
@@ -73,7 +67,7 @@ def test_log_goes_on_once_a_full_disk_has_room(config, tmp_path, caplog):
     with RequestLog(lambda _: config) as log:
         with _full_disk():
             _offer(log, 1.0)
-            _wait_until(lambda: "trying again with a new file" in caplog.text)
+            wait_until(lambda: "trying again with a new file" in caplog.text)
         _offer(log, 2.0)
     assert _logged(tmp_path)[-1] == 2.0
 
@@ -83,7 +77,7 @@ def test_stop_does_not_wait_for_a_full_disk(config, caplog):
         with RequestLog(lambda _: config) as log:
             for _ in range(1_000):  # More than may wait.
                 _offer(log, 1.0)
-            _wait_until(lambda: "trying again with a new file" in caplog.text)
+            wait_until(lambda: "trying again with a new file" in caplog.text)
             for _ in range(1_000):
                 _offer(log, 1.0)
             begin = time.monotonic()

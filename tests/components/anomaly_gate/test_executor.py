@@ -5,6 +5,7 @@ import os
 import pandas as pd
 import pytest
 import tensorflow_data_validation as tfdv
+from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.anomaly_gate import executor
@@ -66,3 +67,15 @@ def test_names_every_table_that_breaks(tmp_path):
     changed = {"users": {"fans": [-1, 3]}, "interactions": {"stars": [0.0, 5.0]}}
     with pytest.raises(InputError, match=r"interactions\.stars.*users\.fans"):
         executor.Executor().Do(anomalies(tmp_path, changed), {}, {})
+
+
+def test_only_errors_count():
+    """TFDV also warns, for example of statistics that drift."""
+    found = anomalies_pb2.Anomalies()
+    for name, severity in (("fans", "WARNING"), ("useful", "ERROR"), ("cool", "UNKNOWN")):
+        info = found.anomaly_info[name]
+        info.severity = anomalies_pb2.AnomalyInfo.Severity.Value(severity)
+        info.short_description, info.description = "Odd", f"{name} is odd."
+    assert executor.describe(found, "users", "all") == [
+        "users.useful (all split): Odd: useful is odd."
+    ]

@@ -8,23 +8,19 @@ from tfx.types import standard_artifacts
 
 from components import artifacts
 from models.gate import Check, conclude
-
-
-def interval(value: float) -> dict:
-    """Lays out an estimate with an interval of ± 0.1."""
-    return {"value": value, "low": value - 0.1, "high": value + 0.1}
+from tests.harnesses.measured import interval
 
 
 def _task(counted: str, metric: str, ours: float, its: float, baseline: str) -> dict:
     def measured(value: float) -> dict:
         slices = {
             "cold_user": {metric: {"value": value / 2}, counted: 3},
-            "city=A|B": {metric: interval(value), counted: 7},
+            "city=A|B": {metric: interval(value, 0.1), counted: 7},
         }
-        return {metric: interval(value), counted: 40, "slices": slices}
+        return {metric: interval(value, 0.1), counted: 40, "slices": slices}
 
     models = {"t2rec": measured(ours), baseline: measured(its)}
-    difference = {metric: interval(ours - its), "slices": {}}
+    difference = {metric: interval(ours - its, 0.1), "slices": {}}
     return {
         "test": {
             "models": models,

@@ -42,6 +42,21 @@ def test_pushes_both_exports_whole_under_one_version(channels, exports, tmp_path
             assert (folder / version / file).read_bytes() == source.read_bytes()
 
 
+def test_the_exact_export_comes_last(channels, monkeypatch, tmp_path):
+    """Who finds a version of it, such as `t2rec query`, finds the other one as well."""
+    bless(channels)
+    pushed = []
+    push = executor.versions.push
+
+    def record(source, model_dir, *rest):
+        push(source, model_dir, *rest)
+        pushed.append(os.path.basename(model_dir))
+
+    monkeypatch.setattr(executor.versions, "push", record)
+    executor.Executor().Do(*channels, properties(tmp_path))
+    assert pushed == ["t2rec_scann", "t2rec"]
+
+
 @pytest.mark.parametrize("noise_floor_rmse", [0.0, 0.7])
 def test_each_version_carries_its_card(channels, tmp_path, noise_floor_rmse):
     bless(channels)

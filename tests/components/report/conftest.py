@@ -3,10 +3,7 @@
 import pytest
 
 from models import gate
-
-
-def interval(value, half=0.01):
-    return {"value": value, "low": value - half, "high": value + half}
+from tests.harnesses.measured import interval
 
 
 def rated(rmse, reliability=True):

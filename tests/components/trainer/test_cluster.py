@@ -1,5 +1,4 @@
 import concurrent.futures
-import time
 
 import pytest
 from tensorflow.errors import InternalError
@@ -7,6 +6,7 @@ from tensorflow.errors import InternalError
 from components.trainer import cluster
 from models.errors import ConfigError, InputError
 from tests.harnesses.training_process import cluster_environment
+from tests.harnesses.waiting import wait_until
 
 
 def test_a_chief_without_a_folder_can_tell_nobody():
@@ -28,8 +28,7 @@ def test_who_waits_in_vain_is_let_go(monkeypatch, tmp_path):
     notes = []
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         following = pool.submit(cluster.follow, str(tmp_path), notes.append)
-        while not (tmp_path / "waiting-1.json").exists():
-            time.sleep(0.01)
+        wait_until((tmp_path / "waiting-1.json").exists)
         assert not following.done()
         cluster.dismiss(str(tmp_path))
         following.result(timeout=30)
