@@ -15,6 +15,7 @@ from models.options import Options, Weight, one_of
 
 MODEL, PREVIOUS = "t2rec", "previous"
 BEST = "best"
+_POPULARITY = "popularity"
 # Kinds of checks: against other models, of the index, for leaks and errors, by a server.
 COMPARISON, INDEX, TRIPWIRE, SERVING = "comparison", "index", "tripwire", "serving"
 
@@ -38,8 +39,8 @@ SliceNames = Annotated[tuple[str, ...], pydantic.AfterValidator(_check_slices)]
 class GateOptions(Options):
     """What blesses a model.
 
-    It must be significantly better than its baseline at one task, and significantly worse at none:
-    the whole 95 % interval of the difference counts.
+    It must be significantly better than its baseline at one task, and significantly worse at none,
+    nor its lists than popularity: the whole 95 % interval of the difference counts.
 
     Attributes:
       rating_metric: `rmse` or `mae`, in stars.
@@ -164,6 +165,8 @@ def judge(
         check, better = _against_baseline(evidence, metric, baseline, margin)
         checks.append(check)
         is_better.append(better)
+    if retrieval is not None and not retrieval.undefined:
+        checks += _against_popularity(retrieval, gate)
     if not any(is_better):
         checks.append(Check("it is significantly better than its baseline at no task", False))
     if rating is not None and not rating.undefined:
@@ -204,6 +207,21 @@ def _against_baseline(
     if gain.high < 0:
         return Check(f"{text}: significantly worse", False), False
     return Check(f"{text}: not significantly worse, but not better either", True), False
+
+
+def _against_popularity(evidence: Evidence, gate: GateOptions) -> list[Check]:
+    """Compares with the list that anybody could be shown, whatever was the best on eval."""
+    measured, metric = evidence.measured, gate.retrieval_metric
+    compared = gate.retrieval_baseline
+    if compared == BEST:
+        compared = best_baseline(evidence, measured.models) or ""
+    if _POPULARITY not in measured.models or compared == _POPULARITY:
+        return []
+    difference = measured.difference(MODEL, _POPULARITY, metric)
+    text = f"test {metric} minus that of {_POPULARITY} is {_in_words(difference)}"
+    if difference.high < 0:
+        return [Check(f"{text}: significantly worse", False)]
+    return [Check(f"{text}: not significantly worse", True)]
 
 
 def _in_slice(evidence: Evidence, gate: GateOptions, name: str) -> Check:

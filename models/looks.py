@@ -100,7 +100,9 @@ class EvalSplit:
         return -rmse, {"rmse": rmse}
 
     def rank(self, model: RetrievalModel) -> tuple[float, dict[str, float]]:
-        """Returns the NDCG of lists of `DEPTH`, and the metrics."""
+        """Returns the NDCG of lists of `DEPTH`, and the metrics; 0 where nobody's are ranked."""
+        if not len(self._users):
+            return 0.0, dict.fromkeys(("recall@20", "ndcg@20", f"ndcg@{DEPTH}"), 0.0)
         hits = self._hits(*self.embed(model))
         count = self._relevant.lengths()
         ndcg = {f"ndcg@{k}": float(metrics.ndcg_at(hits, count, k).mean()) for k in (20, DEPTH)}
@@ -113,7 +115,13 @@ class EvalSplit:
         return model.embed_queries(candidates, self._users), candidates
 
     def ndcgs(self, queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-        """Returns the `[num_users]` NDCG of lists of `DEPTH`, ranked by inner products."""
+        """Returns the `[num_users]` NDCG of lists of `DEPTH`, ranked by inner products.
+
+        Where no user has a business on eval that is new to them, no recipe is better than another:
+        a 0 stands for all lists.
+        """
+        if not len(self._users):
+            return np.zeros(1)
         return metrics.ndcg_at(self._hits(queries, candidates), self._relevant.lengths(), DEPTH)
 
     def _hits(self, queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:

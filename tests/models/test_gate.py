@@ -82,6 +82,21 @@ def texts(checks, ok):
     return [check.text for check in checks if check.ok is ok]
 
 
+def test_lists_below_popularity_fail_whatever_is_the_best_on_eval():
+    below = retrieval({"t2rec": 0.0, "popularity": 0.1, "als": -0.1})
+    below.eval_losses.update(als=-0.5, popularity=-0.2)
+    checks = judge(GateOptions(), BETTER_RATING, below)
+    failed = [check.text for check in checks if check.ok is False]
+    assert len(failed) == 1
+    assert failed[0].startswith("test recall@20 minus that of popularity is -0.1")
+    assert failed[0].endswith("significantly worse")
+    (level,) = (c for c in judge(GateOptions(), None, LEVEL_LISTS) if "popularity" in c.text)
+    assert (level.ok, level.text.endswith(": not significantly worse")) == (True, True)
+    # Once is enough.
+    one = retrieval({"t2rec": 0.2, "popularity": 0.0})
+    assert sum("popularity" in check.text for check in judge(GateOptions(), None, one)) == 1
+
+
 def test_the_best_baseline_is_the_one_of_eval_whatever_test_says():
     # On test ridge is best; on eval it was bias.
     evidence = rating(

@@ -137,6 +137,12 @@ class TestLists:
         split_of().rank(model)
         assert model.asked == [[0, 1, 2]]
 
+    def test_where_nothing_is_new_to_anybody_no_recipe_is_better(self, model):
+        look = split_of(eval_set=ratings((0, 3, 5), (2, 0, 1)))
+        score, metrics = look.rank(model)
+        assert (score, set(metrics.values())) == (0.0, {0.0})
+        assert look.ndcgs(*look.embed(model)).tolist() == [0.0]
+
     @pytest.mark.parametrize(
         ("place", "recall", "ndcg"),
         [
