@@ -316,6 +316,8 @@ class TestLargeBodies:
             for part in (_post(b"/held", self.BODY), _post(b"/closed", self.BODY), end):
                 connection.sendall(part)
             connection.close()
+        # Who has too much waiting is not read, and so not known to have gone, until it is answered.
+        server.release()
         wait_until(lambda: server.num_connections == 0 and server.held_bytes == 0)
 
 
