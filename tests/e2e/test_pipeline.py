@@ -14,7 +14,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 
 from models.baselines import registry
-from pipeline import config, graph, local_runner
+from pipeline import cli, graph, local_runner
 from pipeline.root import Root
 from serving import model_folders
 from serving.client import LocalClient
@@ -253,24 +253,25 @@ def test_a_second_run_takes_everything_from_the_cache_and_pushes_nothing(run):
     assert versions(run.root) == [run.report["pushed_version"]]
 
 
-def test_a_bad_model_is_neither_blessed_nor_pushed(run):
+def test_a_bad_model_is_neither_blessed_nor_pushed(run, capsys):
     """Hardly trained: on ratings it is then no better than the bias model it starts from."""
-    bad = config.load_config(
-        None,
-        [
-            "training.rating_learning_rate=1e-9",
-            "training.retrieval_learning_rate=1e-9",
-            "training.min_steps=2",
-            "training.rating_epochs=1",
-            "training.retrieval_epochs=1",
-            "training.tuning_seconds=0",
-            "training.num_evaluations=1",
-            "evaluation.native_rows=0",
-        ],
-    )
+    bad = [
+        "training.rating_learning_rate=1e-9",
+        "training.retrieval_learning_rate=1e-9",
+        "training.min_steps=2",
+        "training.rating_epochs=1",
+        "training.retrieval_epochs=1",
+        "training.tuning_seconds=0",
+        "training.num_evaluations=1",
+        "evaluation.native_rows=0",
+    ]
     root = Root(str(run.root))
     before = local_runner.find_trained(root)
-    report = local_runner.run(bad, str(run.data), root)
+    # By the command itself, whose exit code tells of it.
+    code = cli.main(["run", "--data", str(run.data), "--root", str(run.root), "--set", *bad])
+    assert code == 3
+    assert "Nothing was pushed." in capsys.readouterr().out
+    report = json.loads((run.root / "report" / "metrics.json").read_text(encoding="utf-8"))
     assert {"YelpExampleGen", "Transform.users", "BaselineTrainer"} <= set(report["cached"])
     assert report["blessing"]["blessed"] is False
     failed = [r for r in report["blessing"]["reasons"] if r.startswith("FAILED")]
