@@ -3,6 +3,7 @@
 import collections
 import datetime
 import gzip
+import itertools
 import json
 import random
 
@@ -144,15 +145,13 @@ def expected_split(reviews, all_reviews, config):
     if config.method == "temporal":
         days = sorted(review["date"][:10] for review in all_reviews)
 
-        def cut(share, candidates):
-            return min(
-                candidates,
-                key=lambda day: abs(sum(d >= day for d in days) / len(days) - share),
-            )
+        def miss(starts):
+            from_eval, from_test = (sum(d >= day for d in days) / len(days) for day in starts)
+            shares = (1 - from_eval, from_eval - from_test, from_test)
+            wanted = (1 - config.eval - config.test, config.eval, config.test)
+            return sum((one - other) ** 2 for one, other in zip(shares, wanted, strict=True))
 
-        distinct_days = sorted(set(days))
-        test_day = cut(config.test, distinct_days[2:])
-        eval_day = cut(config.test + config.eval, [d for d in distinct_days[1:] if d < test_day])
+        eval_day, test_day = min(itertools.combinations(sorted(set(days))[1:], 2), key=miss)
         return lambda r: (
             "test" if r["date"] >= test_day else "eval" if r["date"] >= eval_day else "train"
         )
