@@ -3,7 +3,7 @@
 import polars as pl
 import pyarrow as pa
 
-from components.yelp_example_gen import splits
+from components.yelp_example_gen import repeats, splits
 from models import features
 
 REPEATED_REVIEW_IDS = "repeated_review_ids"
@@ -31,9 +31,9 @@ def deduplicate_interactions(rows: pa.Table, keeps_visits: bool) -> tuple[pa.Tab
     frame = pl.DataFrame(pl.from_arrow(rows.select(columns)))
     counts = {REPEATED_REVIEW_IDS: 0, SUPERSEDED_REVIEWS: 0}
     # Almost all rows are alone with their ids, which a look at the hashes tells.
-    may_repeat = _may_repeat(frame.select(features.REVIEW_ID))
+    may_repeat = repeats.may_repeat(frame.select(features.REVIEW_ID))
     if not keeps_visits:
-        may_repeat |= _may_repeat(frame.select(visit))
+        may_repeat |= repeats.may_repeat(frame.select(visit))
     if not may_repeat.any():
         return rows, counts
     ordered = (
@@ -53,15 +53,6 @@ def deduplicate_interactions(rows: pa.Table, keeps_visits: bool) -> tuple[pa.Tab
     is_kept = ~may_repeat.to_numpy()
     is_kept[distinct["row"].to_numpy()] = True
     return rows.filter(pa.array(is_kept)), counts
-
-
-def _may_repeat(ids: pl.DataFrame) -> pl.Series:
-    """Marks the rows whose ids may be those of another row."""
-    hashes = ids.hash_rows()
-    # Whether there is any repeat takes much less time to tell than which.
-    if hashes.n_unique() < len(hashes):
-        return hashes.is_duplicated()
-    return pl.repeat(False, len(hashes), eager=True)
 
 
 def complete_entities(

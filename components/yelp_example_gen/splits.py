@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pydantic
 
-from components.yelp_example_gen import hashing
+from components.yelp_example_gen import hashing, repeats
 from models import errors, features
 from models.options import SplitOptions
 
@@ -132,10 +132,10 @@ def assign_splits(
     Returns:
       `[num_rows]` string: the names of the splits.
     """
-    if keeps_visits:
-        rows = _share_ids(rows)
     if config.method == TEMPORAL:
         return _temporal_split(rows, cutoffs)
+    if keeps_visits:
+        rows = _share_ids(rows)
     if config.method == RANDOM:
         return _random_split(rows, config)
     if config.method == LEAVE_LAST:
@@ -147,6 +147,8 @@ def _share_ids(rows: pa.Table) -> pa.Table:
     """Gives interactions that are equal but for their review id the smallest of these."""
     equal = [features.USER_ID, features.BUSINESS_ID, features.STARS, features.TIMESTAMP_SECONDS]
     frame = pl.DataFrame(pl.from_arrow(rows.select([features.REVIEW_ID, *equal])))
+    if not repeats.may_repeat(frame.select(equal)).any():
+        return rows
     shared = frame.select(pl.col(features.REVIEW_ID).min().over(equal)).to_series()
     place = rows.column_names.index(features.REVIEW_ID)
     return rows.set_column(place, features.REVIEW_ID, shared.cast(pl.String).to_arrow())
