@@ -179,18 +179,22 @@ def judge(
     return checks
 
 
+def _meant(evidence: Evidence, wanted: str) -> str | None:
+    """Returns the baseline that is to be compared with; None if none was trained to be the best."""
+    if wanted == BEST:
+        return best_baseline(evidence, evidence.measured.models)
+    return wanted
+
+
 def _against_baseline(
     evidence: Evidence, metric: str, wanted: str, margin: float
 ) -> tuple[Check, bool]:
     """Compares with a baseline; tells, too, whether ours is better beyond doubt."""
-    name, how = wanted, ""
-    if wanted == BEST:
-        chosen = best_baseline(evidence, evidence.measured.models)
-        if chosen is None:
-            why = "; ".join(f"{key}: {reason}" for key, reason in evidence.skipped.items())
-            text = f"test {metric} can't be compared, for no baseline was trained"
-            return Check(f"{text} ({why or 'none is configured'})", False), False
-        name, how = chosen, ", the best on eval,"
+    name, how = _meant(evidence, wanted), ", the best on eval," if wanted == BEST else ""
+    if name is None:
+        why = "; ".join(f"{key}: {reason}" for key, reason in evidence.skipped.items())
+        text = f"test {metric} can't be compared, for no baseline was trained"
+        return Check(f"{text} ({why or 'none is configured'})", False), False
     if name not in evidence.measured.models:
         why = evidence.skipped.get(name, "it was not trained")
         text = f"test {metric} against that of {name} is not known, for {name} was skipped: {why}"
@@ -212,16 +216,12 @@ def _against_baseline(
 def _against_popularity(evidence: Evidence, gate: GateOptions) -> list[Check]:
     """Compares with the list that anybody could be shown, whatever was the best on eval."""
     measured, metric = evidence.measured, gate.retrieval_metric
-    compared = gate.retrieval_baseline
-    if compared == BEST:
-        compared = best_baseline(evidence, measured.models) or ""
-    if _POPULARITY not in measured.models or compared == _POPULARITY:
+    is_compared = _meant(evidence, gate.retrieval_baseline) == _POPULARITY
+    if _POPULARITY not in measured.models or is_compared:
         return []
     difference = measured.difference(MODEL, _POPULARITY, metric)
     text = f"test {metric} minus that of {_POPULARITY} is {_in_words(difference)}"
-    if difference.high < 0:
-        return [Check(f"{text}: significantly worse", False)]
-    return [Check(f"{text}: not significantly worse", True)]
+    return [_not_worse(text, _flipped(difference), measured.num_users())]
 
 
 def _in_slice(evidence: Evidence, gate: GateOptions, name: str) -> Check:
@@ -233,9 +233,14 @@ def _in_slice(evidence: Evidence, gate: GateOptions, name: str) -> Check:
         return Check(f"slice {name}: {baseline} was skipped: {why}", False)
     difference = measured.difference(MODEL, baseline, metric, name)
     text = f"slice {name}: {metric} minus that of {baseline} is {_in_words(difference)}"
-    if not math.isfinite(difference.low):
-        return Check(f"{text}: {measured.num_users(name)} users are too few to tell", None)
-    if difference.low > 0:
+    return _not_worse(text, difference, measured.num_users(name))
+
+
+def _not_worse(text: str, loss: Interval, num_users: int) -> Check:
+    """Checks that a difference, of which more is worse, may be none."""
+    if not math.isfinite(loss.low):
+        return Check(f"{text}: {num_users} users are too few to tell", None)
+    if loss.low > 0:
         return Check(f"{text}: significantly worse", False)
     return Check(f"{text}: not significantly worse", True)
 

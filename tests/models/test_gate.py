@@ -131,12 +131,10 @@ def test_without_any_baseline_nothing_is_proven():
     assert "no baseline was trained (bias: it failed: no ratings)" in failed[0]
 
 
-def test_a_slice_that_is_significantly_worse_fails():
-    rng = np.random.default_rng(3)
-    cold = np.arange(50)
-    base = 2.0 + 0.1 * rng.normal(size=NUM)
+def in_a_slice(base, cold, worse_by):
+    """Ours is better by .5 than biases, but for the users of a slice."""
     ours = base - 0.5
-    ours[cold] = base[cold] + 0.2
+    ours[cold] = base[cold] + worse_by
     tables = {
         name: UserSums(
             users,
@@ -145,9 +143,14 @@ def test_a_slice_that_is_significantly_worse_fails():
         )
         for name, users in {ALL: np.arange(NUM), "cold_user": cold}.items()
     }
-    measured = Measurements(
+    return Measurements(
         {"rmse": Metric(NUM_RATINGS, is_loss=True)}, lambda *_: tables, UserBootstrap(NUM)
     )
+
+
+def test_a_slice_that_is_significantly_worse_fails():
+    base = 2.0 + 0.1 * np.random.default_rng(3).normal(size=NUM)
+    measured = in_a_slice(base, np.arange(50), 0.2)
     failed = texts(judge(GateOptions(), Evidence(measured, {"bias": 1.0}, {}), None), False)
     assert len(failed) == 1
     assert failed[0].startswith("slice cold_user: rmse minus that of bias is +0.2000")
@@ -159,21 +162,7 @@ def noisy(shift, num):
 
 
 def test_a_slice_that_may_be_as_good_as_before_passes():
-    base = np.full(NUM, 2.0)
-    ours = base - 0.5
-    cold = np.arange(NUM // 2)
-    ours[cold] = base[cold] + noisy(0.02, len(cold))
-    tables = {
-        name: UserSums(
-            users,
-            {NUM_RATINGS: np.ones(len(users))},
-            {("t2rec", "rmse"): ours[users], ("bias", "rmse"): base[users]},
-        )
-        for name, users in {ALL: np.arange(NUM), "cold_user": cold}.items()
-    }
-    measured = Measurements(
-        {"rmse": Metric(NUM_RATINGS, is_loss=True)}, lambda *_: tables, UserBootstrap(NUM)
-    )
+    measured = in_a_slice(np.full(NUM, 2.0), np.arange(NUM // 2), noisy(0.02, NUM // 2))
     difference = measured.difference("t2rec", "bias", "rmse", "cold_user")
     assert difference.low < 0 < difference.value
     checks = judge(GateOptions(slices=("cold_user",)), Evidence(measured, {"bias": 1.0}, {}), None)
