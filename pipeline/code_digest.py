@@ -22,18 +22,20 @@ def code_digest(*names: str) -> str:
     """
     digest = hashlib.sha256()
     for name in sorted({*_COMMON, *names}):
-        for path in _files(name):
-            digest.update(f"{name} {path.name}".encode())
+        folder, paths = _source(name)
+        for path in paths:
+            digest.update(f"{name} {path.relative_to(folder)}".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _files(name: str) -> list[pathlib.Path]:
-    """Lists the source of a package or a module, sorted."""
+def _source(name: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
+    """Finds the folder and the files, sorted, of a package or a module."""
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"Expected a package or module of t2rec; got {name!r}.")
     path = pathlib.Path(spec.origin)
     if not spec.submodule_search_locations:
-        return [path]
-    return sorted(one for one in path.parent.rglob("*") if one.suffix in _SUFFIXES)
+        return path.parent, [path]
+    found = sorted(one for one in path.parent.rglob("*") if one.suffix in _SUFFIXES)
+    return path.parent, found
